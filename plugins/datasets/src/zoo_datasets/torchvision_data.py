@@ -1,0 +1,136 @@
+"""The image classification sets of torchvision."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from numbers import Integral
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import torch
+from torch import Tensor
+
+from zoo import ArrayDataset, BadData, MissingPackage, Setting
+from zoo_datasets.pictures import pixels, read_all
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_FLAG = {"train": {"train": True}, "test": {"train": False}}
+_SPLIT = {"train": {"split": "train"}, "test": {"split": "test"}}
+_BY_FLAG = ("CIFAR10", "CIFAR100", "FashionMNIST", "KMNIST", "MNIST", "QMNIST", "USPS")
+_BY_SPLIT = (
+    "CelebA",
+    "Country211",
+    "DTD",
+    "FGVCAircraft",
+    "Flowers102",
+    "Food101",
+    "GTSRB",
+    "LFWPeople",
+    "PCAM",
+    "STL10",
+    "SVHN",
+    "StanfordCars",
+)
+SPLITS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    **dict.fromkeys(_BY_FLAG, _FLAG),
+    **dict.fromkeys(_BY_SPLIT, _SPLIT),
+    "EMNIST": {name: {"split": "balanced", **flag} for name, flag in _FLAG.items()},
+    "Imagenette": {"train": {"split": "train"}, "test": {"split": "val"}},
+    "OxfordIIITPet": {"train": {"split": "trainval"}, "test": {"split": "test"}},
+}
+"""How each class of torchvision is asked for its training and its test images."""
+
+
+def torchvision(
+    *,
+    which: Annotated[str, Setting("the name of the set in torchvision, such as MNIST")] = "",
+    root: Annotated[str, Setting("the folder of the files")] = "data",
+    download: Annotated[bool, Setting("fetch the files if they are missing")] = False,
+    side: Annotated[int | None, Setting("height and width; none for those of the set", ge=4, le=1024)] = None,
+    split: Annotated[Literal["train", "test"], Setting("which of its images")] = "train",
+) -> ArrayDataset:
+    """The images of one of torchvision's classification sets, with their labels if they have one class each.
+
+    CIFAR10, CIFAR100, CelebA, Country211, DTD, EMNIST (balanced), FGVCAircraft, FashionMNIST, Flowers102,
+    Food101, GTSRB, Imagenette, KMNIST, LFWPeople, MNIST, OxfordIIITPet, PCAM, QMNIST, STL10, SVHN,
+    StanfordCars, USPS. With `side`, the short side becomes so long (bicubic, antialiased) and the centre
+    square is cut out; sets whose images differ in size need it. All images are held in memory, one byte a
+    value.
+
+    Raises:
+        BadData: The name is unknown, the files are missing or damaged, the download fails, or sizes differ.
+        MissingPackage: The set needs a package that is not installed.
+    """
+    source = _open(_known(which), Path(root).expanduser(), download, split)
+    picture, target = source[0]
+    channels = 1 if picture.mode in ("1", "L") else 3
+    shape = pixels(picture, side, channels).shape
+    targets = torch.zeros(len(source), dtype=torch.long) if isinstance(target, Integral) else None
+
+    def read(index: int) -> np.ndarray:
+        picture, target = source[index]
+        array = pixels(picture, side, channels)
+        if array.shape != shape:
+            raise BadData(_sizes_differ(which, shape, array.shape))
+        _note(targets, index, target)
+        return array
+
+    images = read_all(len(source), shape, read, lambda index: f"{which} {split} image {index}")
+    return ArrayDataset(images, targets)
+
+
+def _known(which: str) -> str:
+    if which in SPLITS:
+        return which
+    if not which:
+        known = ", ".join(sorted(SPLITS))
+        raise BadData(f"torchvision needs a name, as in `--dataset torchvision:MNIST`; known: {known}.")
+    lower = {name.lower(): name for name in SPLITS}
+    near = [lower[match] for match in difflib.get_close_matches(which.lower(), lower, n=3, cutoff=0.5)]
+    advice = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(sorted(SPLITS))}."
+    raise BadData(f"no image set of torchvision that can be used here is called '{which}'. {advice}")
+
+
+def _open(which: str, root: Path, download: bool, split: str) -> Any:
+    from torchvision import datasets
+
+    kind = getattr(datasets, which)
+    try:
+        return kind(root=str(root), download=download, **SPLITS[which][split])
+    except ImportError as error:
+        raise MissingPackage(f"torchvision's {which} needs another package: {error}.") from error
+    except Exception as error:  # each of torchvision's sets has its own kinds for missing or damaged files
+        raise BadData(_not_opened(which, _place(kind, root), download, error)) from error
+
+
+def _place(kind: type, root: Path) -> Path:
+    """Where torchvision looks for the files of a set."""
+    from torchvision.datasets import MNIST
+
+    inside = f"{kind.__name__}/raw" if issubclass(kind, MNIST) else getattr(kind, "base_folder", "")
+    return root / inside
+
+
+def _not_opened(which: str, place: Path, download: bool, error: Exception) -> str:
+    cause = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    if download:
+        return (
+            f"{which} could not be downloaded: {cause}. Put its files into '{place}' by hand, or try again."
+        )
+    return (
+        f"{which} could not be read from '{place}': {cause}. "
+        "Fetch it with `--download` (dataset.download=true), or put its files there."
+    )
+
+
+def _sizes_differ(which: str, one: tuple[int, ...], other: tuple[int, ...]) -> str:
+    sizes = " and ".join(f"{shape[1]}x{shape[2]}" for shape in (one, other))
+    return f"the images of {which} differ in size ({sizes}); give them one with `dataset.side`, such as 64."
+
+
+def _note(targets: Tensor | None, index: int, target: Any) -> None:
+    if targets is not None:
+        targets[index] = int(target)

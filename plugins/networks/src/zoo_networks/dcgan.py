@@ -1,0 +1,138 @@
+"""DCGAN (Radford, Metz and Chintala 2015, arXiv 1511.06434), for image sides from 8 to 256.
+
+Resolution halves until the shorter side is between 4 and 7. A side that is not such a base times a power of
+two is made larger by the generator and cropped. Sides below 15 are halved only once; both networks then get
+one more convolution, 3x3 at full resolution.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated
+
+from torch import Tensor, nn
+
+from zoo import Critic, Generator, Setting
+from zoo_networks.layers import (
+    CentreCrop,
+    Norm,
+    doubled,
+    halved,
+    halvings,
+    image_shape,
+    initialise_as_dcgan,
+    norm_layer,
+)
+
+
+class DCGANGenerator(Generator):
+    """Transposed 4x4 convolutions of stride 2, ReLU, and tanh: `(N, latent_dim)` to images in [-1, 1].
+
+    Weights are drawn from N(0, 0.02), scales of norms from N(1, 0.02); biases are 0. As in the paper the last
+    layer is not normalised.
+
+    Args:
+        shape: The images' (channels, height, width); sides from 8 to 256.
+        width: Channels at the largest resolution that has features; they double per lower one, up to 8 times.
+        norm: Normalisation between each convolution and its activation; the paper's is batch.
+        latent_dim: Size of the latent points.
+
+    Raises:
+        IncompatibleParts: `shape` is not an image's, or a side is out of the limits.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        width: Annotated[int, Setting("channels at the largest resolution", ge=1)] = 64,
+        norm: Annotated[Norm, Setting("normalisation before each activation")] = "batch",
+        latent_dim: Annotated[int, Setting("size of the latent points", ge=1)] = 128,
+    ) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        channels, sides = image_shape(shape, "dcgan")
+        self.layers = _generator_layers(latent_dim, channels, sides, width, norm)
+        initialise_as_dcgan(self)
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Images `(N, *shape)` in [-1, 1] from latent points `(N, latent_dim)`."""
+        images: Tensor = self.layers(z)
+        return images
+
+
+class DCGANCritic(Critic):
+    """4x4 convolutions of stride 2, LeakyReLU(0.2), and a linear score: images to `(N,)`.
+
+    Initialised as the generator. The first convolution is never normalised, as in the paper. The others are
+    not by default, unlike the paper's: `batch` makes a score depend on the other samples of the batch, which
+    per-sample gradient penalties cannot take; `layer` and `instance` they can.
+
+    Args:
+        shape: The images' (channels, height, width); sides from 8 to 256.
+        width: Channels at the largest resolution that has features; they double per lower one, up to 8 times.
+        norm: Normalisation between each convolution but the first and its activation; the paper's is batch.
+
+    Raises:
+        IncompatibleParts: `shape` is not an image's, or a side is out of the limits.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        width: Annotated[int, Setting("channels at the largest resolution", ge=1)] = 64,
+        norm: Annotated[Norm, Setting("normalisation before each activation")] = "none",
+    ) -> None:
+        super().__init__()
+        channels, sides = image_shape(shape, "dcgan")
+        self.layers = _critic_layers(channels, sides, width, norm)
+        initialise_as_dcgan(self)
+
+    def forward(self, samples: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Scores `(N,)` of images `(N, *shape)`."""
+        scores: Tensor = self.layers(samples)
+        return scores.squeeze(1)
+
+
+def _has_full_resolution(stages: int) -> bool:
+    """Whether there are features at the images' own resolution, and not only at half of it and below."""
+    return stages == 1
+
+
+def _widths(width: int, stages: int) -> list[int]:
+    """Channels of every feature map, from the largest resolution to the lowest."""
+    return [doubled(width, level) for level in range(stages + _has_full_resolution(stages))]
+
+
+def _generator_layers(
+    latent_dim: int, channels: int, sides: tuple[int, int], width: int, norm: Norm
+) -> nn.Sequential:
+    stages = halvings(sides)
+    widths = _widths(width, stages)[::-1]
+    base = (widths[0], *halved(sides, stages))
+    layers = nn.Sequential(nn.Linear(latent_dim, base[0] * base[1] * base[2]), nn.Unflatten(1, base))
+    layers.extend([norm_layer(norm, widths[0]), nn.ReLU()])
+    for inputs, outputs in pairwise(widths):
+        layers.append(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=norm == "none"))
+        layers.extend([norm_layer(norm, outputs), nn.ReLU()])
+    if _has_full_resolution(stages):
+        layers.append(nn.Conv2d(widths[-1], channels, 3, padding=1))
+    else:
+        layers.append(nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1))
+    return layers.extend([CentreCrop(sides), nn.Tanh()])
+
+
+def _critic_layers(channels: int, sides: tuple[int, int], width: int, norm: Norm) -> nn.Sequential:
+    stages = halvings(sides)
+    widths = _widths(width, stages)
+    if _has_full_resolution(stages):
+        layers = nn.Sequential(nn.Conv2d(channels, widths[0], 3, padding=1), nn.LeakyReLU(0.2))
+    else:
+        layers = nn.Sequential(nn.Conv2d(channels, widths[0], 4, 2, 1), nn.LeakyReLU(0.2))
+    for inputs, outputs in pairwise(widths):
+        layers.append(nn.Conv2d(inputs, outputs, 4, 2, 1, bias=norm == "none"))
+        layers.extend([norm_layer(norm, outputs), nn.LeakyReLU(0.2)])
+    # A 4x4 convolution of stride 2 rounds odd sides down.
+    area = (sides[0] >> stages) * (sides[1] >> stages)
+    return layers.extend([nn.Flatten(), nn.Linear(widths[-1] * area, 1)])

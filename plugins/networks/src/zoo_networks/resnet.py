@@ -1,0 +1,196 @@
+"""The ResNet of WGAN-GP (Gulrajani et al. 2017, appendix) and SN-GAN (Miyato et al. 2018, appendix).
+
+Pre-activation residual blocks; nearest-neighbour upsampling in the generator, average pooling in the critic.
+Where the shorter side is at most 56, every feature map has `width` channels, as in both papers' networks for
+CIFAR-10; above, channels double per lower resolution up to 8 times the width, as in their networks for larger
+images.
+
+Weights are initialised as in both papers' code: uniform of Glorot's variance, which is doubled for the 3x3
+convolutions of the residual branches, as a ReLU is before or behind them; biases are 0.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from torch import Tensor, nn
+
+from zoo import Critic, Generator, Setting
+from zoo_networks.layers import CentreCrop, Norm, doubled, halved, halvings, image_shape, norm_layer, xavier
+
+_RELU_GAIN = math.sqrt(2)
+_CONSTANT_STAGES = 3
+_CRITIC_BASE = 8
+
+
+class ResNetGenerator(Generator):
+    """A linear layer, a residual block a doubling of resolution, norm, ReLU, 3x3 convolution, tanh.
+
+    Args:
+        shape: The images' (channels, height, width); sides from 8 to 256.
+        width: Channels at full resolution; the papers' networks for CIFAR-10 have 128 and 256.
+        norm: Normalisation before each ReLU; the papers' is batch.
+        latent_dim: Size of the latent points.
+
+    Raises:
+        IncompatibleParts: `shape` is not an image's, or a side is out of the limits.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        width: Annotated[int, Setting("channels at full resolution", ge=1)] = 64,
+        norm: Annotated[Norm, Setting("normalisation before each ReLU")] = "batch",
+        latent_dim: Annotated[int, Setting("size of the latent points", ge=1)] = 128,
+    ) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        channels, sides = image_shape(shape, "resnet")
+        self.layers = _generator_layers(latent_dim, channels, sides, width, norm)
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Images `(N, *shape)` in [-1, 1] from latent points `(N, latent_dim)`."""
+        images: Tensor = self.layers(z)
+        return images
+
+
+class ResNetCritic(Critic):
+    """Residual blocks: some halve the shorter side until it is at most 8, two keep it; ReLU, pooling, score.
+
+    The first block takes the image itself: without norm and ReLU before it, and pooling before its shortcut.
+
+    Args:
+        shape: The images' (channels, height, width); sides from 8 to 256.
+        width: Channels after the first block; the papers' networks for CIFAR-10 have 128.
+        norm: Normalisation before each ReLU of all blocks but the first. The default is none, as in both
+            papers' networks for CIFAR-10; where WGAN-GP normalises a critic, it is with layer. `batch` makes
+            a score depend on the other samples of the batch, which per-sample gradient penalties cannot take.
+        pooling: Over the last feature map: mean as in WGAN-GP, sum as in SN-GAN.
+
+    Raises:
+        IncompatibleParts: `shape` is not an image's, or a side is out of the limits.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        width: Annotated[int, Setting("channels after the first block", ge=1)] = 64,
+        norm: Annotated[Norm, Setting("normalisation before each ReLU")] = "none",
+        pooling: Annotated[Literal["mean", "sum"], Setting("pooling of the last feature map")] = "mean",
+    ) -> None:
+        super().__init__()
+        channels, sides = image_shape(shape, "resnet")
+        widths = _critic_widths(sides, width)
+        self.pooling = pooling
+        self.blocks = _critic_blocks(channels, widths, norm)
+        self.score = xavier(nn.Linear(widths[-1], 1))
+
+    def forward(self, samples: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Scores `(N,)` of images `(N, *shape)`."""
+        maps: Tensor = self.blocks(samples)
+        features = maps.mean((2, 3)) if self.pooling == "mean" else maps.sum((2, 3))
+        scores: Tensor = self.score(features)
+        return scores.squeeze(1)
+
+
+class ResidualBlock(nn.Module):
+    """Norm, ReLU, 3x3 convolution, twice, beside a shortcut: `(N, inputs, H, W)` to `(N, outputs, H', W')`.
+
+    The shortcut is a 1x1 convolution where the shape changes. The papers compute it at the higher of the two
+    resolutions; at the lower one, as here, it is the same function and costs a quarter.
+
+    Args:
+        inputs: Channels in.
+        outputs: Channels out.
+        norm: Normalisation before each ReLU.
+        resample: Doubles the resolution, halves it rounding up, or keeps it.
+        bias: Whether the second convolution has a bias; before a norm, which has its own, it is of no use.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        norm: Norm,
+        resample: Literal["up", "down", "none"] = "none",
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        hidden = inputs if resample == "down" else outputs
+        up = nn.Upsample(scale_factor=2, mode="nearest") if resample == "up" else nn.Identity()
+        down = nn.AvgPool2d(2, ceil_mode=True) if resample == "down" else nn.Identity()
+        self.residual = nn.Sequential(
+            *(norm_layer(norm, inputs), nn.ReLU(), up, _convolution(inputs, hidden, bias=norm == "none")),
+            *(norm_layer(norm, hidden), nn.ReLU(), _convolution(hidden, outputs, bias=bias), down),
+        )
+        self.shortcut = nn.Sequential()
+        if inputs != outputs or resample != "none":
+            self.shortcut.extend([down, _projection(inputs, outputs), up])
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """The residual branch plus the shortcut."""
+        total: Tensor = self.residual(maps) + self.shortcut(maps)
+        return total
+
+
+class FirstCriticBlock(nn.Module):
+    """The residual block that takes images, `(N, inputs, H, W)` to `(N, outputs, H/2, W/2)`, rounding up."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        pool = nn.AvgPool2d(2, ceil_mode=True)
+        self.residual = nn.Sequential(
+            _convolution(inputs, outputs), nn.ReLU(), _convolution(outputs, outputs), pool
+        )
+        self.shortcut = nn.Sequential(pool, _projection(inputs, outputs))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The residual branch plus the shortcut."""
+        total: Tensor = self.residual(images) + self.shortcut(images)
+        return total
+
+
+def _convolution(inputs: int, outputs: int, *, bias: bool = True) -> nn.Conv2d:
+    return xavier(nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias), _RELU_GAIN)
+
+
+def _projection(inputs: int, outputs: int) -> nn.Conv2d:
+    # The residual branch has the bias of the sum.
+    return xavier(nn.Conv2d(inputs, outputs, 1, bias=False))
+
+
+def _width_at(level: int, sides: tuple[int, int], width: int) -> int:
+    return width if halvings(sides) <= _CONSTANT_STAGES else doubled(width, level)
+
+
+def _generator_layers(
+    latent_dim: int, channels: int, sides: tuple[int, int], width: int, norm: Norm
+) -> nn.Sequential:
+    stages = halvings(sides)
+    widths = [_width_at(level, sides, width) for level in range(stages, -1, -1)]
+    base = (widths[0], *halved(sides, stages))
+    layers = nn.Sequential(xavier(nn.Linear(latent_dim, base[0] * base[1] * base[2])), nn.Unflatten(1, base))
+    for inputs, outputs in pairwise(widths):
+        layers.append(ResidualBlock(inputs, outputs, norm, "up", bias=norm == "none"))
+    layers.extend([norm_layer(norm, width), nn.ReLU(), xavier(nn.Conv2d(width, channels, 3, padding=1))])
+    return layers.extend([CentreCrop(sides), nn.Tanh()])
+
+
+def _critic_widths(sides: tuple[int, int], width: int) -> list[int]:
+    """Channels after every block that halves the resolution."""
+    halving_blocks = max(1, halvings(sides, _CRITIC_BASE))
+    return [_width_at(level, sides, width) for level in range(halving_blocks)]
+
+
+def _critic_blocks(channels: int, widths: list[int], norm: Norm) -> nn.Sequential:
+    blocks = nn.Sequential(FirstCriticBlock(channels, widths[0]))
+    for inputs, outputs in pairwise(widths):
+        blocks.append(ResidualBlock(inputs, outputs, norm, "down"))
+    for _ in range(2):
+        blocks.append(ResidualBlock(widths[-1], widths[-1], norm))
+    return blocks.append(nn.ReLU())

@@ -1,0 +1,105 @@
+"""Every part of a GAN is a plugin: found by name, composed freely, trained by one generic trainer.
+
+The public names are imported when they are first used, so that `import zoo` imports neither torch nor a plugin.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.api import create, list_components, resume, train
+    from zoo.batch import Batch, Samples, Scores
+    from zoo.components import (
+        ArrayDataset,
+        Backbone,
+        Critic,
+        Dataset,
+        Density,
+        Distance,
+        Generator,
+        LipschitzConstraint,
+        Stage,
+    )
+    from zoo.draws import Draws
+    from zoo.errors import BadData, BadSetting, IncompatibleParts, MissingPackage, ZooError
+    from zoo.hookspecs import hookimpl
+    from zoo.procedures import Parts, Phase, Procedure, Want
+    from zoo.run import Run, load
+    from zoo.settings import Setting
+    from zoo.variants import Variant, read_variants
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "zoo.api": ("create", "list_components", "resume", "train"),
+    "zoo.batch": ("Batch", "Samples", "Scores"),
+    "zoo.components": (
+        "ArrayDataset",
+        "Backbone",
+        "Critic",
+        "Dataset",
+        "Density",
+        "Distance",
+        "Generator",
+        "LipschitzConstraint",
+        "Stage",
+    ),
+    "zoo.draws": ("Draws",),
+    "zoo.errors": ("BadData", "BadSetting", "IncompatibleParts", "MissingPackage", "ZooError"),
+    "zoo.hookspecs": ("hookimpl",),
+    "zoo.procedures": ("Parts", "Phase", "Procedure", "Want"),
+    "zoo.run": ("Run", "load"),
+    "zoo.settings": ("Setting",),
+    "zoo.variants": ("Variant", "read_variants"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ArrayDataset",
+    "Backbone",
+    "BadData",
+    "BadSetting",
+    "Batch",
+    "Critic",
+    "Dataset",
+    "Density",
+    "Distance",
+    "Draws",
+    "Generator",
+    "IncompatibleParts",
+    "LipschitzConstraint",
+    "MissingPackage",
+    "Parts",
+    "Phase",
+    "Procedure",
+    "Run",
+    "Samples",
+    "Scores",
+    "Setting",
+    "Stage",
+    "Variant",
+    "Want",
+    "ZooError",
+    "__version__",
+    "create",
+    "hookimpl",
+    "list_components",
+    "load",
+    "read_variants",
+    "resume",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'zoo' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,207 @@
+"""The same as the commands, from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zoo.checks import check
+from zoo.components import Dataset, Distance, LipschitzConstraint
+from zoo.compose import Composition, compose
+from zoo.devices import resolve_device
+from zoo.errors import BadRun, UsageError
+from zoo.fit import Fit, Outcome, Row
+from zoo.folder import Folder
+from zoo.index import Entry
+from zoo.plugins import Plugins, installed
+from zoo.procedures import Procedure
+from zoo.recipe import AXES, LIST_AXIS, Recipe, Table, layered, normalized, parse_assignment, read_table
+from zoo.resolve import GIVEN, Assignments, Components
+from zoo.run import Run, load, rebuild
+from zoo.settings import context_of, resolve
+from zoo.trainer import Trainer
+
+
+def list_components(hook: str | None = None, pattern: str = "*") -> list[Entry]:
+    """The installed components of a hook (all if None) whose names match a wildcard pattern.
+
+    No plugin is imported.
+
+    >>> import zoo
+    >>> [entry.name for entry in zoo.list_components("procedure")]
+    ['adversarial']
+    """
+    return installed().index.select(hook, pattern)
+
+
+def create(hook: str, name: str, **settings: Any) -> Any:
+    """Makes one component by name.
+
+    Args:
+        hook: Such as `"critic"`.
+        name: Such as `"dcgan"`.
+        settings: Its settings, and its context: `shape=(1, 32, 32)`, `classes=10`, `backbone=...`.
+
+    Raises:
+        UnknownName, BadSetting, BrokenPlugin: See the messages.
+        UsageError: Context that it needs is missing.
+
+    >>> import zoo
+    >>> zoo.create("procedure", "adversarial").wants()["critic"].hook
+    'critic'
+    """
+    factory = installed().component(hook, name)
+    wanted = context_of(factory)
+    missing = [key for key in wanted if key not in settings]
+    if missing:
+        raise UsageError(f"{hook} '{name}' needs {', '.join(missing)}, such as {missing[0]}=...")
+    context = [settings.pop(key) for key in wanted]
+    return factory(*context, **resolve(factory, settings, f"{hook} '{name}'"))
+
+
+def compose_table(
+    table: Table,
+    assignments: Assignments = (),
+    *,
+    device: str = "auto",
+    plugins: Plugins | None = None,
+    given: Mapping[str, Any] | None = None,
+    allow_incompatible: bool = False,
+) -> Composition:
+    """A checked composition from a recipe's table. See `train` for what is raised."""
+    components = Components(plugins or installed(), given or {})
+    target = resolve_device(device)
+    recipe, dataset = components.recipe(table, assignments)
+    composition = compose(components, recipe, dataset, target)
+    check(composition, allow_incompatible)
+    return composition
+
+
+def train(
+    variant: str | Path = "",
+    *,
+    out: str | Path = "runs",
+    name: str = "",
+    device: str = "auto",
+    settings: Mapping[str, Any] | None = None,
+    on_log: Callable[[Row], None] | None = None,
+    progress: bool = False,
+    allow_incompatible: bool = False,
+    **recipe: Any,
+) -> Run:
+    """Composes a GAN by name, trains it, and returns the run.
+
+    Args:
+        variant: The name of a variant, or the path of a recipe file; empty when all parts are given.
+        out: The folder of runs.
+        name: The run's name in it; made from variant, data set and seed if empty.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        settings: Single settings by path: `{"train.steps": 100, "generator.width": 32}`.
+        on_log: Called with each line of metrics, a dict with `step`, the loss terms and `estimate`.
+        progress: Draws a progress bar on stderr.
+        allow_incompatible: Goes on with parts that are measured not to work together.
+        recipe: Axes by name, as tables, or as objects that are no plugins: `dataset="ring"`,
+            `generator={"name": "mlp", "width": 64}`, `critic=my_module`, `lipschitz_constraint=[my_constraint]`;
+            and training settings such as `steps=100`.
+
+    Raises:
+        UnknownName, BadRecipe, BadSetting, BadData, IncompatibleParts: What was asked for is wrong; nothing is written.
+        RunExists: The run folder is there already.
+        Diverged: A loss became NaN or infinite.
+
+    >>> import tempfile, zoo
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = zoo.train("wgan", dataset="ring", steps=2, batch_size=8, out=folder, device="cpu")
+    ...     tuple(run.sample(5).shape)
+    (5, 2)
+    """
+    table, given = _split(recipe)
+    path = Path(variant)
+    if path.suffix == ".toml":
+        table = layered([read_table(path), normalized(table)])
+    elif variant:
+        table["variant"] = str(variant)
+    pairs = [(key.split("."), value) for key, value in (settings or {}).items()]
+    composition = compose_table(
+        normalized(table), pairs, device=device, given=given, allow_incompatible=allow_incompatible
+    )
+    folder = Folder.create(Path(out) / (name or run_name(composition.recipe)), composition.recipe)
+    fit(composition, folder, on_log=on_log, progress=progress)
+    return load(folder.path, device=device, given=given)
+
+
+def fit(
+    composition: Composition,
+    folder: Folder,
+    *,
+    resume: Mapping[str, Any] | None = None,
+    on_log: Callable[[Row], None] | None = None,
+    progress: bool = False,
+) -> Outcome:
+    """Trains a composition in its folder. See `zoo.fit.Fit`."""
+    return Fit(Trainer(composition), folder, on_log, progress).run(resume)
+
+
+def resume(
+    path: str | Path,
+    *,
+    steps: int | None = None,
+    device: str = "auto",
+    plugins: Plugins | None = None,
+    given: Mapping[str, Any] | None = None,
+    on_log: Callable[[Row], None] | None = None,
+    progress: bool = False,
+) -> Outcome:
+    """Goes on with a run where its newest checkpoint is; on the CPU to the same bits as if it had not stopped.
+
+    Args:
+        path: The run folder.
+        steps: A new total of iterations, to extend the run; as before if None.
+
+    Raises:
+        BadRun: The folder is no run, has no checkpoint, or is at its last step already.
+        BadCheckpoint: The checkpoint is truncated or foreign.
+    """
+    folder = Folder.open(Path(path))
+    state = folder.load()
+    before = folder.recipe().train["steps"]
+    total = before if steps is None else steps
+    if state["iteration"] >= total:
+        raise BadRun(f"{path} is at step {state['iteration']} of {total} already; extend it with --steps.")
+    components = Components(plugins or installed(), given or {})
+    change = {"steps": total, "schedule_steps": state["schedule_steps"]}
+    composition = rebuild(folder, components, resolve_device(device), change)
+    folder.write_recipe(composition.recipe)
+    return fit(composition, folder, resume=state, on_log=on_log, progress=progress)
+
+
+def run_name(recipe: Recipe) -> str:
+    """The name that a run gets: variant (or distance), data set and seed."""
+    first = recipe.variant or recipe.axes["distance"].name
+    parts = [Path(first).stem, recipe.axes["dataset"].name, f"seed{recipe.train['seed']}"]
+    return "-".join(part.replace(GIVEN, "").replace("/", "-") for part in parts)
+
+
+def _split(recipe: Mapping[str, Any]) -> tuple[Table, dict[str, Any]]:
+    """What is named, as a recipe's table; and what is given as objects, by axis."""
+    table: Table = {}
+    given: dict[str, Any] = {}
+    for key, value in recipe.items():
+        if key == LIST_AXIS:
+            values = value if isinstance(value, list) else [value]
+            given[key] = {f"{GIVEN}{type(v).__name__}": v for v in values if isinstance(v, LipschitzConstraint)}
+            table[key] = [v for v in values if not isinstance(v, LipschitzConstraint)]
+        elif isinstance(value, (torch.nn.Module, Dataset, Distance, Procedure)):
+            given[key] = value
+        elif key in AXES or key in ("parts", "train"):
+            table[key] = value
+        else:
+            table.setdefault("train", {})
+            table["train"] = {**table["train"], key: value}
+    return table, given
+
+
+__all__ = ["Run", "create", "list_components", "load", "parse_assignment", "resume", "train"]

@@ -1,0 +1,164 @@
+"""What is measured on built parts before training: shapes, and whether the parts work together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from zoo.adversarial import overrides
+from zoo.batch import Batch, Scores, mean_over_patches
+from zoo.components import Distance
+from zoo.compose import Composition
+from zoo.draws import Draws
+from zoo.errors import BadData, IncompatibleParts
+
+PROBE = 4
+"""Samples that are measured with."""
+
+
+def check(composition: Composition, allow_incompatible: bool = False) -> None:
+    """Runs every check that applies to a composition; parameters, buffers and random numbers are left as they were.
+
+    Args:
+        composition: What was built.
+        allow_incompatible: Skips the refusal of a critic whose scores depend on the rest of the batch.
+
+    Raises:
+        BadData: A batch is larger than the data set, or cannot be split as asked.
+        IncompatibleParts: A network's output has the wrong shape, or two parts do not work together.
+    """
+    _check_batch_size(composition)
+    if "generator" not in composition.networks or composition.parts.distance is None:
+        return
+    with _unchanged(composition):
+        fake = _check_generator(composition)
+        if "critic" in composition.networks:
+            _check_scores(composition, fake)
+        penalised = _penalised_by_sample(composition)
+        if penalised and not allow_incompatible:
+            _check_independence(composition, penalised)
+    if composition.training.train.micro_batches > 1:
+        _check_mean(composition.parts.distance, composition.device)
+
+
+def _check_batch_size(composition: Composition) -> None:
+    train, size = composition.training.train, composition.dataset.size
+    if size is not None and train.batch_size > size:
+        raise BadData(
+            f"a batch of {train.batch_size} is larger than the data set, which has {size} samples; "
+            f"use --batch-size {size} or less."
+        )
+    if train.batch_size % train.micro_batches:
+        raise BadData(f"a batch of {train.batch_size} cannot be split in {train.micro_batches} equal micro-batches.")
+
+
+def _check_generator(composition: Composition) -> Tensor:
+    fake = generate(composition, PROBE, Draws(0, composition.device))
+    expected = (PROBE, *composition.dataset.shape)
+    if tuple(fake.shape) != expected:
+        raise IncompatibleParts(f"the generator makes samples {tuple(fake.shape)}, but the data has {expected}.")
+    return fake
+
+
+def generate(composition: Composition, n: int, draws: Draws) -> Tensor:
+    """`n` samples of the generator as it is, with random labels where it is conditional."""
+    generator = composition.parts["generator"]
+    z = generator.latent(n, draws)  # type: ignore[operator]
+    samples: Tensor = generator(z, _labels(composition, n, draws)) if generator.conditional else generator(z)
+    return samples
+
+
+def _labels(composition: Composition, n: int, draws: Draws) -> Tensor:
+    if composition.dataset.classes is None:
+        raise IncompatibleParts("a part is conditional, but the data set has no labels.")
+    return draws.randint(composition.dataset.classes, n)
+
+
+def _check_scores(composition: Composition, fake: Tensor) -> None:
+    scores = _scores(composition, fake)
+    for head in scores:
+        if head.ndim not in (1, 3) or len(head) != PROBE:
+            raise IncompatibleParts(
+                f"the critic's scores of {PROBE} samples have shape {tuple(head.shape)}; it must be ({PROBE},), "
+                f"or ({PROBE}, height, width) for patches: (N, 1) minus (N,) would silently be (N, N)."
+            )
+
+
+def _scores(composition: Composition, samples: Tensor) -> tuple[Tensor, ...]:
+    critic = composition.parts["critic"]
+    labels = _labels(composition, len(samples), Draws(0, composition.device)) if critic.conditional else None
+    result = critic(samples) if labels is None else critic(samples, labels)
+    values = result.values if isinstance(result, Scores) else result
+    return values if isinstance(values, tuple) else (values,)
+
+
+def _penalised_by_sample(composition: Composition) -> list[str]:
+    """The constraints whose penalty asks for slopes, found by computing each once."""
+    names = []
+    for name, constraint in composition.parts.constraints.items():
+        if overrides(constraint, "penalty"):
+            batch = _probe_batch(composition)
+            for head in batch.heads():
+                constraint.penalty(head)
+            if batch.differentiated:
+                names.append(name)
+    return names
+
+
+def _probe_batch(composition: Composition) -> Batch:
+    draws = Draws(1, composition.device)
+    labels = None if composition.dataset.classes is None else _labels(composition, PROBE, draws)
+    real, fake = (torch.tanh(draws.randn(PROBE, *composition.dataset.shape)) for _ in range(2))
+    return composition.batch(real=real, fake=fake, real_condition=labels, fake_condition=labels, draws=draws)
+
+
+def _check_independence(composition: Composition, penalised: list[str]) -> None:
+    points = torch.tanh(Draws(2, composition.device).randn(PROBE, *composition.dataset.shape)).requires_grad_()
+    for head in _scores(composition, points):
+        (gradient,) = torch.autograd.grad(mean_over_patches(head)[0], points, retain_graph=True)
+        sizes = gradient.flatten(1).norm(dim=1)
+        if sizes[1:].max() > 1e-6 * sizes[0]:
+            raise IncompatibleParts(
+                "the critic's score of one sample depends on the other samples of its batch (batch normalisation?): "
+                f"the gradient by another sample is {float(sizes[1:].max() / sizes[0]):.2g} of that by its own. "
+                f"The penalty of {', '.join(penalised)} bounds each sample's slope, which such a critic does not have. "
+                "Use critic.norm = 'none', 'layer' or 'instance' ('frozen' or 'group' for backbone-heads), "
+                "or --allow-incompatible to go on."
+            )
+
+
+def _check_mean(distance: Distance, device: torch.device) -> None:
+    """Gradient accumulation needs losses that are means over samples; this measures whether they are."""
+    draws = Draws(3, device)
+    critic = _Readout()
+    real, fake = draws.randn(2 * PROBE, 1), draws.randn(2 * PROBE, 1) + 0.5
+    halves = [(real[:PROBE], fake[:PROBE]), (real[PROBE:], fake[PROBE:])]
+    for loss in (distance.critic_loss, distance.generator_loss):
+        whole = loss(Batch(critic=critic, real=real, fake=fake, draws=draws))
+        parts = [loss(Batch(critic=critic, real=r, fake=f, draws=draws)) for r, f in halves]
+        if not torch.allclose(whole, torch.stack(parts).mean(), rtol=1e-4, atol=1e-6):
+            raise IncompatibleParts(
+                f"{type(distance).__name__} is no mean over samples, so gradients of micro-batches do not add up "
+                "to the batch's; use train.micro_batches = 1."
+            )
+
+
+class _Readout(nn.Module):
+    conditional = False
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return samples.flatten(1)[:, 0]
+
+
+@contextlib.contextmanager
+def _unchanged(composition: Composition) -> Iterator[None]:
+    networks = list(composition.networks.values())
+    buffers = [(buffer, buffer.clone()) for network in networks for buffer in network.buffers()]
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        yield
+    with torch.no_grad():
+        for buffer, before in buffers:
+            buffer.copy_(before)

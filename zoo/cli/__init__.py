@@ -1,0 +1,83 @@
+"""The command `zoo`. Each command's module is imported when it is called, so that `zoo list` stays quick."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from zoo import __version__
+from zoo.errors import ZooError
+
+COMMANDS = {
+    "list": ("zoo.cli.find", "list_command", "Installed components, by hook."),
+    "search": ("zoo.cli.find", "search", "The catalogue of plugins, installed or not."),
+    "show": ("zoo.cli.show", "show", "What a component is, and its settings."),
+    "train": ("zoo.cli.train", "train", "Compose a GAN by name and train it."),
+    "sample": ("zoo.cli.sample", "sample", "Draw samples from a run."),
+    "runs": ("zoo.cli.sample", "runs", "The runs in a folder."),
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            from zoo.errors import UnknownName
+
+            raise UnknownName("command", args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="zoo")
+def cli() -> None:
+    """Compose GANs from plugins by name, and train them.
+
+    \b
+    First steps:
+      zoo list                               what is installed
+      zoo show wgan-gp                       what a variant is, and its recipe
+      zoo train wgan-gp --dataset digits     train it on 1,797 handwritten digits
+      zoo sample RUN --grid grid.png         see what it has learnt
+    """
+
+
+def main() -> None:
+    """Runs the command line: errors of the user's without a traceback; 2 for misuse, 1 for failure."""
+    try:
+        cli.main(prog_name="zoo", standalone_mode=False)
+    except ZooError as error:
+        _fail(f"Error: {error}", error.exit_code)
+    except click.exceptions.Abort:
+        _fail("Stopped.", 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _fail("Stopped.", 130)
+    except BrokenPipeError:
+        # The reader of a pipe went away; the interpreter must not try to flush into it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(message, err=True)
+    sys.exit(code)

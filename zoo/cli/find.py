@@ -1,0 +1,84 @@
+"""`zoo list` and `zoo search`: names only; no plugin and no torch is imported."""
+
+from __future__ import annotations
+
+import click
+
+from zoo.catalogue import Catalogue
+from zoo.cli.tables import as_json, print_json, print_table
+from zoo.errors import UnknownName
+from zoo.hookspecs import HOOKS
+from zoo.index import Index
+
+
+@click.command("list")
+@click.argument("hook", required=False)
+@click.argument("pattern", required=False)
+@as_json
+def list_command(hook: str | None, pattern: str | None, json_: bool) -> None:
+    """Lists installed components: all, those of a HOOK, or those whose name matches PATTERN.
+
+    \b
+    Examples:
+      zoo list
+      zoo list critic
+      zoo list variant 'wgan*'
+      zoo list 'ls-*'
+    """
+    if hook and pattern is None and hook not in HOOKS and hook.replace("-", "_") not in HOOKS:
+        if not any(sign in hook for sign in "*?["):
+            raise UnknownName("hook", hook, HOOKS, "For names, use a wildcard pattern, such as 'wgan*'.")
+        hook, pattern = None, hook
+    index = Index.scan()
+    for problem in index.problems:
+        click.echo(f"Warning: {problem}", err=True)
+    found = index.select(_hook(hook), pattern or "*")
+    if json_:
+        print_json([{"hook": e.hook, "name": e.name, "plugin": e.dist, "version": e.version} for e in found])
+    elif not found:
+        click.echo("No component matches. 'zoo search' looks for plugins that are not installed.", err=True)
+    else:
+        print_table(("HOOK", "NAME", "PLUGIN"), [(e.hook, e.name, f"{e.dist} {e.version}") for e in found])
+
+
+def _hook(name: str | None) -> str | None:
+    hook = name.replace("-", "_") if name else None
+    if hook and hook not in HOOKS:
+        raise UnknownName("hook", hook, HOOKS)
+    return hook
+
+
+@click.command()
+@click.argument("text", nargs=-1)
+@as_json
+def search(text: tuple[str, ...], json_: bool) -> None:
+    """Searches the catalogue for plugins: every word of TEXT must occur in what a plugin is or provides.
+
+    \b
+    Examples:
+      zoo search
+      zoo search gradient penalty
+      zoo search backbone
+    """
+    found = Catalogue.read().search(" ".join(text))
+    here = {entry.dist for entry in Index.scan().entries}
+    if json_:
+        print_json(
+            [
+                {
+                    "name": e.name,
+                    "summary": e.summary,
+                    "owner": e.owner,
+                    "status": e.status,
+                    "api": e.api,
+                    "provides": {hook: list(names) for hook, names in e.provides.items()},
+                    "installed": e.name in here,
+                }
+                for e in found
+            ]
+        )
+    elif not found:
+        click.echo("No plugin of the catalogue matches.", err=True)
+    else:
+        rows = [(e.name, "yes" if e.name in here else "no", e.summary) for e in found]
+        print_table(("PLUGIN", "INSTALLED", "WHAT IT IS"), rows)

@@ -1,0 +1,124 @@
+"""`zoo sample` and `zoo runs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zoo.cli.tables import as_json, print_json, print_table
+from zoo.errors import SaveFailed, UsageError
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("-n", "count", default=64, show_default=True, help="How many samples.")
+@click.option("--seed", default=0, show_default=True, help="The same seed gives the same samples.")
+@click.option("--grid", type=click.Path(path_type=Path), help="Save a picture to this PNG file.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Save an array to FILE.npy, or one image each to a folder."
+)
+@click.option("--labels", help="Classes for a conditional generator, such as 0,1,2; repeated in turn.")
+@click.option("--step", type=int, help="The checkpoint of this step; the newest if not given.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--plugin", "files", multiple=True, type=click.Path(path_type=Path), help="Use a local Python file.")
+@as_json
+def sample(run: Path, files: tuple[Path, ...], json_: bool, **options: Any) -> None:
+    """Draws samples from RUN, a run folder, with its averaged generator.
+
+    Arrays are in the samples' own range and shape, (N, *shape): images in [-1, 1].
+
+    \b
+    Examples:
+      zoo sample runs/wgan-gp-digits-seed0 --grid grid.png
+      zoo sample runs/wgan-gp-digits-seed0 -n 10000 --out samples.npy
+      zoo sample runs/wgan-gp-digits-seed0 -n 100 --out images/
+    """
+    if not (options["grid"] or options["out"]):
+        raise UsageError("say where the samples go: --grid FILE.png, --out FILE.npy or --out FOLDER.")
+    from zoo.pictures import save_picture
+    from zoo.plugins import installed
+    from zoo.run import load
+
+    for file in files:
+        installed().add_file(file)
+    loaded = load(run, device=options["device"], step=options["step"])
+    samples = loaded.sample(options["count"], options["seed"], _labels(options["labels"]))
+    if options["grid"]:
+        save_picture(options["grid"], samples, loaded.composition.dataset)
+    if options["out"]:
+        _save(options["out"], samples)
+    saved = [str(path) for path in (options["grid"], options["out"]) if path]
+    if json_:
+        print_json(
+            {
+                "run": str(run),
+                "step": loaded.step,
+                "averaged": loaded.averaged,
+                "n": len(samples),
+                "shape": list(samples.shape),
+                "files": saved,
+            }
+        )
+    else:
+        click.echo(f"{len(samples)} samples of step {loaded.step}: {', '.join(saved)}")
+
+
+def _labels(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--labels takes whole numbers with commas between, such as 0,1,2, not '{text}'.") from None
+
+
+def _save(path: Path, samples: Any) -> None:
+    import numpy as np
+
+    try:
+        if path.suffix == ".npy":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, samples.numpy())
+        elif path.suffix:
+            raise UsageError(f"--out {path}: arrays are saved as .npy; for images name a folder.")
+        else:
+            _save_images(path, samples)
+    except OSError as error:
+        raise SaveFailed(f"{path} could not be written: {error}.") from error
+
+
+def _save_images(folder: Path, samples: Any) -> None:
+    from torchvision.utils import save_image
+
+    if samples.ndim != 4:
+        raise UsageError("these samples are not images; save them with --out FILE.npy.")
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(samples):
+        save_image(image.add(1).div(2), folder / f"{number:06d}.png")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
+@as_json
+def runs(folder: Path, json_: bool) -> None:
+    """Lists the runs in FOLDER (runs if not given), with how far they are.
+
+    \b
+    Examples:
+      zoo runs
+      zoo runs experiments/ring --json
+    """
+    from zoo.folder import find_runs, summary
+
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder '{folder}'; runs are made by zoo train.")
+    rows = [summary(run) for run in find_runs(folder)]
+    if json_:
+        print_json(rows)
+    elif not rows:
+        click.echo(f"No run in {folder}.", err=True)
+    else:
+        keys = ("run", "variant", "dataset", "step", "steps", "state")
+        print_table([key.upper() for key in keys], [[row[key] for key in keys] for row in rows])

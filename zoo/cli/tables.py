@@ -1,0 +1,40 @@
+"""Tables that fit the terminal, and JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+GAP = 2
+NARROWEST = 20
+"""The last column is wrapped to the terminal, but never narrower."""
+
+as_json = click.option("--json", "json_", is_flag=True, help="Print JSON (its keys: docs/cli.md).")
+
+
+def print_json(value: Any) -> None:
+    """Prints a value as indented JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Prints rows under a header; the last column is wrapped so that a row fits the terminal."""
+    text = [[str(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(len(row[column]) for row in text) for column in range(len(header))]
+    room = shutil.get_terminal_size().columns - sum(widths[:-1]) - GAP * (len(widths) - 1)
+    widths[-1] = min(widths[-1], max(room, NARROWEST))
+    for number, row in enumerate(text):
+        _print_row(row, widths, bold=number == 0)
+
+
+def _print_row(row: Sequence[str], widths: Sequence[int], bold: bool) -> None:
+    first, *more = textwrap.wrap(row[-1], widths[-1]) or [""]
+    start = "".join(cell.ljust(width + GAP) for cell, width in zip(row[:-1], widths[:-1], strict=True))
+    click.secho((start + first).rstrip(), bold=bold or None)
+    for line in more:
+        click.secho(" " * len(start) + line, bold=bold or None)

@@ -1,0 +1,154 @@
+"""`zoo train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import tomli_w
+
+from zoo.cli.tables import print_json, print_table
+from zoo.errors import UsageError
+from zoo.recipe import Table, layered, normalized, parse_assignment, read_table
+
+TRAINING = ("steps", "batch_size", "seed", "precision")
+
+
+@click.command()
+@click.argument("variant", required=False, default="")
+@click.option("--dataset", help="Data set, such as digits, ring, image-folder:PATH.")
+@click.option("--generator", help="Generator, such as dcgan.")
+@click.option("--critic", help="Critic; none for a distance that needs none.")
+@click.option("--backbone", help="Backbone that the critic stands on, such as timm:resnet18.")
+@click.option("--distance", help="Distance, such as wasserstein.")
+@click.option("--procedure", help="Procedure; adversarial if not said.")
+@click.option(
+    "--lipschitz-constraint",
+    "constraints",
+    multiple=True,
+    help="Lipschitz constraint; may be repeated; none for none.",
+)
+@click.option("--set", "assignments", multiple=True, metavar="AXIS.SETTING=VALUE", help="Change one setting.")
+@click.option("--steps", type=int, help="Iterations in all; with --resume, the new total.")
+@click.option("--batch-size", type=int, help="Samples per optimiser step.")
+@click.option("--seed", type=int, help="What every random number follows from.")
+@click.option("--precision", type=click.Choice(["32", "bf16"]), help="Arithmetic of the networks.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--name", default="", help="The run's name; made from variant, data set and seed if not given.")
+@click.option("--out", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of runs.")
+@click.option("--resume", "resumed", type=click.Path(path_type=Path), help="Go on with this run.")
+@click.option("--plugin", "files", multiple=True, type=click.Path(path_type=Path), help="Use a local Python file.")
+@click.option("--download", is_flag=True, help="Let the data set download its files.")
+@click.option("--allow-incompatible", is_flag=True, help="Go on with parts measured not to work together.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved recipe and the networks' sizes; train nothing.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--json", "json_", is_flag=True, help="Print the outcome as JSON (its keys: docs/cli.md).")
+def train(variant: str, resumed: Path | None, files: tuple[Path, ...], **options: Any) -> None:
+    """Composes a GAN by name and trains it.
+
+    VARIANT is the name of a variant (zoo list variant) or a recipe file. Options replace its parts.
+    Without it, all parts are named.
+
+    \b
+    Examples:
+      zoo train wgan-gp --dataset digits
+      zoo train wgan-gp --dataset ring --seed 1 --set generator.width=256
+      zoo train --generator dcgan --critic backbone-heads --backbone timm:resnet18 \\
+          --distance wasserstein --lipschitz-constraint gradient-penalty --dataset faces
+      zoo train my-recipe.toml --steps 10000
+      zoo train --resume runs/wgan-gp-digits-seed0 --steps 8000
+    """
+    from zoo.plugins import installed
+
+    plugins = installed()
+    for file in files:
+        plugins.add_file(file)
+    if resumed is not None:
+        _resume(resumed, variant, options)
+    else:
+        _start(variant, options)
+
+
+def _resume(path: Path, variant: str, options: dict[str, Any]) -> None:
+    fixed = [
+        "dataset",
+        "generator",
+        "critic",
+        "backbone",
+        "distance",
+        "procedure",
+        "constraints",
+        "assignments",
+    ]
+    fixed += ["batch_size", "seed", "precision", "name", "dry_run"]
+    changed = ["a variant"] if variant else []
+    changed += [f"--{key.replace('_', '-')}" for key in fixed if options[key]]
+    if changed:
+        raise UsageError(f"a resumed run keeps its recipe: {', '.join(changed)} cannot be given; only --steps can.")
+    from zoo.api import resume
+
+    outcome = resume(path, steps=options["steps"], device=options["device"], progress=not options["quiet"])
+    _report(outcome, path, options["json_"])
+
+
+def _start(variant: str, options: dict[str, Any]) -> None:
+    from zoo.api import compose_table, fit, run_name
+    from zoo.folder import Folder
+
+    assignments = [parse_assignment(text) for text in options["assignments"]]
+    if options["download"]:
+        assignments.append((["dataset", "download"], True))
+    composition = compose_table(
+        _table(variant, options),
+        assignments,
+        device=options["device"],
+        allow_incompatible=options["allow_incompatible"],
+    )
+    if options["dry_run"]:
+        _print_composition(composition, options["json_"])
+        return
+    path = options["out"] / (options["name"] or run_name(composition.recipe))
+    folder = Folder.create(path, composition.recipe)
+    _report(fit(composition, folder, progress=not options["quiet"]), path, options["json_"])
+
+
+def _table(variant: str, options: dict[str, Any]) -> Table:
+    named = {"variant": variant} if variant else {}
+    base = read_table(Path(variant)) if variant.endswith(".toml") else named
+    axes = ("dataset", "generator", "critic", "backbone", "distance", "procedure")
+    above: Table = {axis: options[axis] for axis in axes if options[axis] is not None}
+    if options["constraints"]:
+        above["lipschitz_constraint"] = list(options["constraints"])
+    above["train"] = {key: options[key] for key in TRAINING if options[key] is not None}
+    return layered([base, normalized(above, "the command line")])
+
+
+def _print_composition(composition: Any, json_: bool) -> None:
+    from zoo.trainer import parameter_count
+
+    sizes = {name: parameter_count([network]) for name, network in composition.networks.items()}
+    if json_:
+        print_json({"recipe": composition.recipe.table(), "parameters": sizes})
+        return
+    click.echo(tomli_w.dumps(composition.recipe.table()))
+    print_table(("NETWORK", "PARAMETERS"), [(name, f"{size:,}") for name, size in sizes.items()])
+
+
+def _report(outcome: Any, path: Path, json_: bool) -> None:
+    if json_:
+        print_json({"run": str(path), **vars(outcome)})
+        return
+    if outcome.state == "interrupted":
+        click.echo(f"\nStopped and saved at step {outcome.step}. Go on with: zoo train --resume {path}")
+    rows = [
+        ("steps", f"{outcome.step:,}"),
+        ("time", f"{outcome.seconds:.0f} s ({outcome.rate:.1f} iterations/s)"),
+    ]
+    if outcome.estimate is not None:
+        rows.append(("distance", f"{outcome.estimate:.4g} ({outcome.estimates}, as this critic estimates it)"))
+    if outcome.picture:
+        rows.append(("samples", outcome.picture))
+    rows.append(("run", str(path)))
+    click.echo()
+    print_table(("RESULT", ""), rows)

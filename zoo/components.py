@@ -1,0 +1,171 @@
+"""The base classes of the axes: what a plugin author subclasses. Samples are `(N, *shape)`, images in [-1, 1]."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from zoo.batch import Batch, mean_over_patches
+from zoo.draws import Draws
+from zoo.errors import BadData
+
+
+class Generator(nn.Module):
+    """Turns latent points into samples. It owns its latent distribution, by default N(0, I).
+
+    A subclass sets `latent_dim` and defines `forward(z, condition=None) -> samples`.
+    """
+
+    latent_dim: int
+    conditional: bool = False
+    """Whether `forward` wants a condition: class indices `(N,)`."""
+
+    def latent(self, n: int, draws: Draws) -> Tensor:
+        """`n` latent points, `(n, latent_dim)`."""
+        return draws.randn(n, self.latent_dim)
+
+
+class Critic(nn.Module):
+    """Scores samples, high for real.
+
+    A subclass defines `forward(samples, condition=None)`, which returns scores `(N,)` or `Scores`.
+    """
+
+    conditional: bool = False
+    """Whether `forward` wants a condition."""
+
+
+class Distance(nn.Module, ABC):
+    """What the critic maximises and the generator minimises, as losses that both minimise.
+
+    State is buffers, updated in place in `after_step`; a distance has no trained parameters.
+    """
+
+    estimates: str = ""
+    """What `estimate` estimates, such as `"W1"` or `"JS"`; empty when there is no estimate."""
+
+    @abstractmethod
+    def critic_loss(self, batch: Batch) -> Tensor:
+        """The loss that the critic minimises, a scalar."""
+
+    @abstractmethod
+    def generator_loss(self, batch: Batch) -> Tensor:
+        """The loss that the generator minimises, a scalar."""
+
+    def estimate(self, batch: Batch) -> Tensor | None:
+        """The distance between the distributions that this critic implies, a scalar; None if it implies none."""
+        return None
+
+    def witness(self, scores: Tensor, batch: Batch) -> Tensor:
+        """What slopes are the slopes of, `(N,)`: the scores, averaged over patches."""
+        return mean_over_patches(scores)
+
+    def after_step(self, means: Mapping[str, Tensor]) -> None:
+        """Called after each optimiser step with the means of what was recorded in it."""
+
+
+class LipschitzConstraint(nn.Module):
+    """Bounds or regularises the critic's slope, at up to three moments. State is buffers."""
+
+    constant: float | None = None
+    """The Lipschitz constant C that is aimed at; None for what only regularises."""
+    guaranteed: bool = False
+    """Whether C is kept by construction, rather than encouraged by a penalty."""
+
+    def parametrize(self, critic: nn.Module) -> None:
+        """Changes the critic once, after it is built."""
+
+    def penalty(self, batch: Batch) -> Tensor | None:
+        """A scalar added to the critic's loss; None for no penalty."""
+        return None
+
+    def project(self, critic: nn.Module) -> None:
+        """Changes the critic's parameters in place after each of its steps."""
+
+    def after_step(self, means: Mapping[str, Tensor]) -> None:
+        """Called after each optimiser step with the means of what was recorded in it."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a backbone: its name, and the channels and the stride of its feature map."""
+
+    name: str
+    channels: int
+    stride: int
+
+
+class Backbone(nn.Module):
+    """Turns images into feature maps, one a stage.
+
+    A subclass sets `stages` and defines `forward(images) -> list of (N, channels, H, W)`. It knows its own input
+    normalisation and size, takes images in [-1, 1] with one or three channels, and keeps frozen what is frozen.
+    """
+
+    stages: Sequence[Stage]
+
+
+class Dataset(ABC):
+    """Where real samples come from. A subclass sets `shape`, and `classes` where samples have labels."""
+
+    shape: tuple[int, ...]
+    classes: int | None = None
+    """The number of classes of the labels; None for data without labels."""
+    size: int | None = None
+    """The number of samples; None for a density, which never ends."""
+
+    @property
+    def kind(self) -> str:
+        """`"image"` for (channels, height, width), else `"vector"`."""
+        return "image" if len(self.shape) == 3 else "vector"
+
+
+class ArrayDataset(Dataset):
+    """Samples held in a tensor.
+
+    Args:
+        samples: `(N, *shape)`. uint8 images become floats in [-1, 1] when drawn; floats are used as they are.
+        labels: Class indices `(N,)`, or None.
+
+    Raises:
+        BadData: No sample, or as many labels as samples are not given, or a value is not finite.
+    """
+
+    def __init__(self, samples: Tensor, labels: Tensor | None = None) -> None:
+        if len(samples) == 0:
+            raise BadData("the data set is empty.")
+        if labels is not None and len(labels) != len(samples):
+            raise BadData(f"{len(samples)} samples have {len(labels)} labels; there must be one each.")
+        if samples.is_floating_point() and not bool(samples.isfinite().all()):
+            raise BadData("the data set has values that are NaN or infinite.")
+        self.samples = samples if samples.dtype == torch.uint8 else samples.float()
+        self.labels = None if labels is None else labels.long()
+        self.shape = tuple(samples.shape[1:])
+        self.size = len(samples)
+        self.classes = None if self.labels is None else int(self.labels.max()) + 1
+
+
+class Density(Dataset):
+    """A known density, which samples are drawn from without end."""
+
+    centres: Tensor | None = None
+    """The modes' centres `(K, D)`, for a mixture of isotropic Gaussians; else None."""
+    sigma: float | None = None
+    """The standard deviation of every mode; None where there are no modes."""
+
+    @abstractmethod
+    def sample(self, n: int, draws: Draws) -> Tensor:
+        """`n` samples, `(n, *shape)`, on the device of `draws`."""
+
+    def log_density(self, points: Tensor) -> Tensor | None:
+        """The logarithm of the density at `points` `(N, D)`, `(N,)`; None where it has no closed form."""
+        return None
+
+
+def as_floats(samples: Tensor) -> Tensor:
+    """uint8 images as floats in [-1, 1]; floats unchanged."""
+    return samples.float().div_(127.5).sub_(1.0) if samples.dtype == torch.uint8 else samples

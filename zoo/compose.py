@@ -1,0 +1,159 @@
+"""From a resolved recipe to built parts: networks on their device, constraints applied, phases listed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from zoo.batch import Batch
+from zoo.components import Dataset, LipschitzConstraint
+from zoo.devices import LowPrecision, seeded
+from zoo.errors import BadRecipe
+from zoo.procedures import Parts, Phase, Procedure, Want
+from zoo.recipe import LIST_AXIS, Choice, Recipe
+from zoo.resolve import EVERY, Components
+from zoo.settings import context_of
+from zoo.training import Training
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A recipe with everything that it names.
+
+    Attributes:
+        recipe: The resolved recipe.
+        training: Its training settings.
+        dataset: The real samples.
+        networks: The networks as they were built.
+        parts: What the procedure sees: the networks in the run's precision, the distance, the constraints.
+        phases: The phases of an iteration.
+        device: Where all of it lies.
+    """
+
+    recipe: Recipe
+    training: Training
+    dataset: Dataset
+    networks: Mapping[str, nn.Module]
+    parts: Parts
+    phases: Sequence[Phase]
+    device: torch.device
+
+    def batch(self, **fields: Any) -> Batch:
+        """A game of this composition's critic, with its distance's witness. See `Batch` for the fields."""
+        distance = self.parts.distance
+        witness = None if distance is None else distance.witness
+        return Batch(critic=self.parts.networks.get("critic"), witness=witness, **fields)
+
+
+def compose(components: Components, recipe: Recipe, dataset: Dataset, device: torch.device) -> Composition:
+    """Builds every part of a resolved recipe. The same seed gives the same networks.
+
+    Raises:
+        BadRecipe: A part is missing, or named and not wanted.
+        IncompatibleParts: A network cannot be built for this data.
+    """
+    training = Training.of(recipe.train)
+    procedure = _procedure(components, recipe)
+    _refuse_missing(components, recipe, procedure)
+    _refuse_unwanted(components, recipe, procedure)
+    networks = _networks(components, recipe, dataset, procedure, training.train.seed)
+    networks = {name: network.to(device) for name, network in networks.items()}
+    constraints = _constraints(components, recipe, networks.get("critic"), device)
+    parts = Parts(
+        networks=_in_precision(networks, training.train.precision, device),
+        distance=_distance(components, recipe, device),
+        constraints=constraints,
+        every={choice.name: choice.settings[EVERY] for choice in recipe.constraints},
+        critic_steps=training.train.critic_steps,
+    )
+    return Composition(recipe, training, dataset, networks, parts, procedure.phases(parts), device)
+
+
+def _procedure(components: Components, recipe: Recipe) -> Procedure:
+    procedure: Procedure = components.given.get("procedure") or components.make("procedure", recipe.axes["procedure"])
+    return procedure
+
+
+def _chosen(name: str, want: Want, recipe: Recipe) -> Choice | None:
+    default = Choice(want.default) if want.default else None
+    return recipe.axes.get(name) or recipe.parts.get(name) or default
+
+
+def _networks(
+    components: Components, recipe: Recipe, dataset: Dataset, procedure: Procedure, seed: int
+) -> dict[str, nn.Module]:
+    networks = {}
+    for name, want in procedure.wants().items():
+        choice = _chosen(name, want, recipe)
+        if name in components.given:
+            networks[name] = components.given[name]
+        elif choice:
+            with seeded(seed, name):
+                networks[name] = _network(components, want, choice, recipe, dataset)
+    return networks
+
+
+def _network(components: Components, want: Want, choice: Choice, recipe: Recipe, dataset: Dataset) -> nn.Module:
+    context = {"shape": dataset.shape, "classes": dataset.classes, **want.context}
+    if "backbone" in context_of(components.plugins.component(want.hook, choice.name)):
+        context["backbone"] = _backbone(components, recipe, choice, dataset)
+    network: nn.Module = components.make(want.hook, choice, **context)
+    return network
+
+
+def _backbone(components: Components, recipe: Recipe, user: Choice, dataset: Dataset) -> nn.Module:
+    if "backbone" not in recipe.axes:
+        raise BadRecipe(f"'{user.name}' stands on a backbone; name one with --backbone, such as timm:resnet18.")
+    backbone: nn.Module = components.given.get("backbone") or components.make(
+        "backbone", recipe.axes["backbone"], shape=dataset.shape
+    )
+    return backbone
+
+
+def _constraints(
+    components: Components, recipe: Recipe, critic: nn.Module | None, device: torch.device
+) -> dict[str, LipschitzConstraint]:
+    built = {}
+    for choice in recipe.constraints:
+        settings = {key: value for key, value in choice.settings.items() if key != EVERY}
+        given = components.given_constraints().get(choice.name)
+        constraint: LipschitzConstraint = given or components.make(LIST_AXIS, Choice(choice.name, settings))
+        built[choice.name] = constraint.to(device)
+        if critic is None:
+            raise BadRecipe(f"the constraint {choice.name} needs a critic; name one with --critic.")
+        constraint.parametrize(critic)
+    return built
+
+
+def _distance(components: Components, recipe: Recipe, device: torch.device) -> Any:
+    if "distance" not in recipe.axes:
+        return None
+    distance = components.given.get("distance") or components.make("distance", recipe.axes["distance"])
+    return distance.to(device)
+
+
+def _refuse_missing(components: Components, recipe: Recipe, procedure: Procedure) -> None:
+    if "generator" in procedure.wants() and not ("generator" in recipe.axes or "generator" in components.given):
+        raise BadRecipe("the recipe has no generator; name one with --generator, such as --generator mlp.")
+
+
+def _refuse_unwanted(components: Components, recipe: Recipe, procedure: Procedure) -> None:
+    wants = procedure.wants()
+    for name in recipe.parts:
+        if name not in wants:
+            raise BadRecipe(f"parts.{name}: the procedure wants no such part; it wants {', '.join(wants)}.")
+    named = [n for n in wants if n in recipe.axes and n not in components.given]
+    factories = [components.plugins.component(wants[n].hook, recipe.axes[n].name) for n in named]
+    if "backbone" in recipe.axes and not any("backbone" in context_of(factory) for factory in factories):
+        names = " nor ".join(f"{n} '{recipe.axes[n].name}'" for n in named)
+        raise BadRecipe(f"a backbone is named, but {names} stands on one; say --critic backbone-heads.")
+
+
+def _in_precision(networks: Mapping[str, nn.Module], precision: str, device: torch.device) -> Mapping[str, nn.Module]:
+    if precision == "32":
+        return networks
+    return {name: LowPrecision(network, device) for name, network in networks.items()}

@@ -1,0 +1,89 @@
+"""Devices and precision."""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.batch import Scores
+from zoo.errors import NoDevice
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """The device of a name: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+
+    Raises:
+        NoDevice: It is not there, or there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise NoDevice(f"'{name}' is not a device; use auto, cpu, cuda or mps.") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise NoDevice(
+            f"{name} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices; use --device cpu."
+        )
+    if device.type == "mps" and not _has_mps():
+        raise NoDevice("mps was asked for, but it is not available here; use --device cpu.")
+    return device
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()
+
+
+class LowPrecision(nn.Module):
+    """A network that computes in bfloat16 and returns float32. Its parameters stay float32.
+
+    Attributes that it does not have itself are the network's.
+    """
+
+    def __init__(self, network: nn.Module, device: torch.device) -> None:
+        super().__init__()
+        self.network = network
+        self._device_type = device.type
+
+    def forward(self, *inputs: Any) -> Any:
+        """The network's own result, as float32."""
+        with torch.autocast(self._device_type, torch.bfloat16):
+            return _as_float32(self.network(*inputs))
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("network"), name)
+
+
+def _as_float32(result: Any) -> Any:
+    if isinstance(result, Tensor):
+        return result.float() if result.is_floating_point() else result
+    if isinstance(result, Scores):
+        return replace(result, values=_as_float32(result.values), features=_as_float32(result.features))
+    if isinstance(result, (tuple, list)):
+        return type(result)(_as_float32(each) for each in result)
+    return result
+
+
+@contextlib.contextmanager
+def seeded(seed: int, label: str = "") -> Iterator[None]:
+    """Torch's global generators seeded by a number and a label; their own state is put back afterwards.
+
+    A label of its own for each part makes its start independent of what else a recipe names.
+    """
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(derived(seed, label))
+        yield
+
+
+def derived(seed: int, label: str) -> int:
+    """A seed of its own for each use of one number."""
+    return zlib.crc32(f"{seed}/{label}".encode()) if label else seed

@@ -1,0 +1,92 @@
+"""Every error that a user can cause or meet. The command line prints them without a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ZooError(Exception):
+    """A problem that the user should read about. `exit_code` is 2 for misuse, 1 for failure."""
+
+    exit_code = 1
+
+
+class UsageError(ZooError):
+    """What was asked for is wrong; nothing was done."""
+
+    exit_code = 2
+
+
+class UnknownName(UsageError):
+    """A name that nothing answers to.
+
+    Args:
+        kind: What was looked for, in words: `"critic"`, `"setting of dcgan"`.
+        name: The name as given.
+        known: The names that would have been right; near ones are suggested.
+        hint: A further sentence, such as the plugin that provides the name.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        known = sorted(set(known))
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        if near:
+            advice = f"Did you mean {' or '.join(near)}?"
+        elif known:
+            advice = f"Known: {', '.join(known)}."
+        else:
+            advice = "None is known."
+        super().__init__(" ".join(filter(None, [f"no {kind} is called '{name}'.", hint, advice])))
+
+
+class DuplicateName(UsageError):
+    """A bare name that two installed distributions give; `dist/name` says which is meant."""
+
+
+class BadRecipe(UsageError):
+    """A recipe, an override or a setting that cannot be used."""
+
+
+class BadSetting(BadRecipe):
+    """A setting of the wrong type or out of range."""
+
+
+class IncompatibleParts(UsageError):
+    """Parts that do not work together, with the measurement that shows it and what to change."""
+
+
+class BadData(UsageError):
+    """A data set that is missing, empty, corrupt or too small."""
+
+
+class NoDevice(UsageError):
+    """A device that was asked for and is not there."""
+
+
+class RunExists(UsageError):
+    """A run folder that would be overwritten."""
+
+
+class BadRun(UsageError):
+    """A folder that is not a run, or that cannot be resumed as asked."""
+
+
+class BadCheckpoint(ZooError):
+    """A checkpoint that is truncated, foreign, or does not fit the recipe beside it."""
+
+
+class BrokenPlugin(ZooError):
+    """A plugin that was asked for and does not work: distribution, version, cause and remedy."""
+
+
+class Diverged(ZooError):
+    """A loss became NaN or infinite."""
+
+
+class SaveFailed(ZooError):
+    """A file could not be written; what had been saved before is intact."""
+
+
+class MissingPackage(ZooError):
+    """An optional package that is needed now and is not installed."""

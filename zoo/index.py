@@ -1,0 +1,164 @@
+"""What is installed, read from the metadata of distributions. No plugin is imported to know its names."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from zoo.errors import BrokenPlugin, DuplicateName, UnknownName
+from zoo.hookspecs import API, HOOKS
+
+_GROUP = re.compile(r"zoo\.v(\d+)\.([A-Za-z0-9_.-]+)")
+_METADATA = re.compile(r"(?P<name>.+?)(?:-(?P<version>[^-]+)(?:-.*)?)?\.(?:dist|egg)-info")
+
+
+@dataclass(frozen=True, order=True)
+class Entry:
+    """One component that an installed distribution declares."""
+
+    hook: str
+    name: str
+    dist: str
+    version: str
+    module: str
+    api: int = API
+
+    @property
+    def qualified(self) -> str:
+        """`dist/name`, which is never ambiguous."""
+        return f"{self.dist}/{self.name}"
+
+    def __str__(self) -> str:
+        return f"{self.hook} '{self.name}' of {self.dist} {self.version}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with one distribution's metadata; the others are not affected."""
+
+    dist: str
+    version: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.dist} {self.version}: {self.text}"
+
+
+@dataclass
+class Index:
+    """The components of an environment."""
+
+    entries: list[Entry] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @classmethod
+    def scan(cls, path: Sequence[str] | None = None) -> Index:
+        """Reads the metadata of every distribution on `path` (`sys.path` if None), each on its own, guarded."""
+        index = cls()
+        for name, version, file in _distributions(sys.path if path is None else path):
+            try:
+                text = _entry_points(file)
+                index.entries.extend(_entries(text, name, version))
+            except (OSError, ValueError) as error:
+                index.problems.append(Problem(name, version, f"unreadable entry_points.txt: {error}"))
+        index.problems.extend(_unusable(index.entries))
+        index.entries = sorted(entry for entry in index.entries if entry.hook in HOOKS)
+        return index
+
+    def select(self, hook: str | None = None, pattern: str = "*") -> list[Entry]:
+        """The usable components of a hook (all if None) whose name matches a wildcard pattern."""
+        return [
+            entry
+            for entry in self.entries
+            if entry.api == API and hook in (None, entry.hook) and fnmatch.fnmatchcase(entry.name, pattern)
+        ]
+
+    def find(self, hook: str, name: str, hint: str = "") -> Entry:
+        """The component of a name, or of `dist/name`.
+
+        Raises:
+            UnknownName: Nothing installed gives the name; `hint` is added to what is said.
+            DuplicateName: Two distributions give it.
+            BrokenPlugin: It is there, for an API that this zoo does not have.
+        """
+        found = [e for e in self.entries if e.hook == hook and name in (e.name, e.qualified)]
+        usable = [entry for entry in found if entry.api == API]
+        if len(usable) > 1:
+            ways = " or ".join(f"'{entry.qualified}'" for entry in usable)
+            raise DuplicateName(f"{hook} '{name}' is given by several plugins; say {ways}.")
+        if not usable and found:
+            raise BrokenPlugin(f"{found[0]} needs plugin API v{found[0].api}; this zoo has v{API}. Update one of them.")
+        if not usable:
+            raise UnknownName(_words(hook), name, (e.name for e in self.select(hook)), hint)
+        return usable[0]
+
+    def hooks_of(self, name: str) -> list[Entry]:
+        """Every usable component of that name, whatever its hook."""
+        return [entry for entry in self.select() if name in (entry.name, entry.qualified)]
+
+
+def _words(hook: str) -> str:
+    return {"dataset": "data set", "lipschitz_constraint": "Lipschitz constraint"}.get(hook, hook)
+
+
+def normalized(name: str) -> str:
+    """A distribution's name in its normal form: lower case, hyphens."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _distributions(path: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """(name, version, metadata folder) of each distribution, the first on the path winning."""
+    seen = set()
+    for folder in dict.fromkeys(path):
+        for name, version, metadata in sorted(_in_folder(folder or "."), key=lambda found: found[2]):
+            if name not in seen:
+                seen.add(name)
+                yield name, version, metadata
+
+
+def _in_folder(folder: str) -> Iterator[tuple[str, str, str]]:
+    try:
+        with os.scandir(folder) as files:
+            for file in files:
+                match = file.name.endswith(("-info",)) and _METADATA.fullmatch(file.name)
+                if match:
+                    yield normalized(match["name"]), match["version"] or "?", file.path
+    except OSError:
+        return
+
+
+def _entry_points(metadata: str) -> str:
+    try:
+        with open(os.path.join(metadata, "entry_points.txt"), "rb") as file:
+            raw = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    return raw.decode("utf-8") if b"zoo.v" in raw else ""
+
+
+def _entries(text: str, dist: str, version: str) -> Iterator[Entry]:
+    group = None
+    for line in filter(None, map(str.strip, text.splitlines())):
+        if line.startswith("["):
+            group = _GROUP.fullmatch(line.strip("[] "))
+        elif group and not line.startswith("#"):
+            name, equals, module = (part.strip() for part in line.partition("="))
+            if not (name and equals and module):
+                raise ValueError(f"'{line}' is not 'name = module'")
+            yield Entry(group[2], name, dist, version, module, int(group[1]))
+
+
+def _unusable(entries: Iterable[Entry]) -> Iterator[Problem]:
+    for entry in entries:
+        if entry.api != API:
+            yield Problem(
+                entry.dist,
+                entry.version,
+                f"'{entry.name}' needs plugin API v{entry.api}; this zoo has v{API}",
+            )
+        elif entry.hook not in HOOKS:
+            yield Problem(entry.dist, entry.version, str(UnknownName("hook", entry.hook, HOOKS)))

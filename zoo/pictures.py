@@ -1,0 +1,109 @@
+"""Pictures of samples: grids of images, scatter plots over the true density, histograms on the line."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.components import ArrayDataset, Dataset, Density
+from zoo.draws import Draws
+from zoo.errors import SaveFailed, UsageError
+
+GRID_SCALE = 256
+"""Grids are enlarged by a whole factor until they have about so many pixels a side."""
+
+
+def save_picture(path: Path, samples: Tensor, dataset: Dataset) -> None:
+    """Saves samples `(N, *shape)` as PNG: images as a grid, points in the plane or on the line as a plot.
+
+    Raises:
+        UsageError: Samples are neither images nor of one or two dimensions.
+        SaveFailed: The file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if dataset.kind == "image":
+            _save_grid(path, samples)
+        elif math.prod(dataset.shape) <= 2:
+            _save_plot(path, samples.flatten(1).cpu(), dataset)
+        else:
+            raise UsageError(f"samples of shape {dataset.shape} cannot be drawn; save them with --out FILE.npy.")
+    except OSError as error:
+        raise SaveFailed(f"{path} could not be written: {error}.") from error
+
+
+def drawable(dataset: Dataset) -> bool:
+    """Whether `save_picture` can draw samples of this data."""
+    return dataset.kind == "image" or math.prod(dataset.shape) <= 2
+
+
+def _save_grid(path: Path, images: Tensor) -> None:
+    from torchvision.utils import make_grid, save_image
+
+    columns = math.ceil(math.sqrt(len(images)))
+    grid = make_grid(images.float().cpu().clamp(-1, 1).add(1).div(2), nrow=columns, padding=1, pad_value=0.5)
+    scale = max(1, GRID_SCALE // grid.shape[-1])
+    save_image(grid.repeat_interleave(scale, 1).repeat_interleave(scale, 2), path, format="png")
+
+
+def _save_plot(path: Path, points: Tensor, dataset: Dataset) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 5), dpi=100)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    real = _real(dataset, len(points))
+    if points.shape[1] == 1:
+        _draw_line(axes, points[:, 0], real[:, 0], dataset)
+    else:
+        _draw_plane(axes, points, real, dataset)
+    axes.legend(loc="upper right")
+    figure.savefig(path, format="png")
+
+
+def _real(dataset: Dataset, n: int) -> Tensor:
+    if isinstance(dataset, Density):
+        return dataset.sample(n, Draws(0)).flatten(1)
+    assert isinstance(dataset, ArrayDataset)
+    return dataset.samples[:n].float().flatten(1)
+
+
+def _draw_plane(axes: Any, points: Tensor, real: Tensor, dataset: Dataset) -> None:
+    low, high = real.min(0).values, real.max(0).values
+    margin = 0.15 * (high - low).clamp(min=1e-6)
+    (x0, y0), (x1, y1) = (low - margin).tolist(), (high + margin).tolist()
+    side = 300
+    plane = torch.cartesian_prod(torch.linspace(y0, y1, side), torch.linspace(x0, x1, side)).flip(1)
+    log_density = dataset.log_density(plane) if isinstance(dataset, Density) else None
+    if log_density is None:
+        axes.scatter(*real.T, s=4, c="tab:blue", label="real")
+    else:
+        # The square root keeps narrow modes and faint tails visible in one picture.
+        image = (log_density - log_density.max()).div(2).exp().view(side, side)
+        axes.imshow(image, origin="lower", extent=(x0, x1, y0, y1), cmap="Blues", aspect="auto")
+    axes.scatter(*points.T, s=4, c="tab:red", alpha=0.5, label="generated")
+    axes.set(xlim=(x0, x1), ylim=(y0, y1))
+
+
+def _draw_line(axes: Any, points: Tensor, real: Tensor, dataset: Dataset) -> None:
+    low, high = float(min(real.min(), points.min())), float(max(real.max(), points.max()))
+    axes.hist(
+        points.numpy(),
+        bins=60,
+        range=(low, high),
+        density=True,
+        color="tab:red",
+        alpha=0.5,
+        label="generated",
+    )
+    line = torch.linspace(low, high, 500)
+    log_density = dataset.log_density(line[:, None]) if isinstance(dataset, Density) else None
+    if log_density is None:
+        axes.hist(real.numpy(), bins=60, range=(low, high), density=True, histtype="step", label="real")
+    else:
+        axes.plot(line.numpy(), log_density.exp().numpy(), color="tab:blue", label="real")

@@ -1,0 +1,138 @@
+"""Loads a plugin when one of its components is asked for. A broken one breaks nothing else."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from zoo import hookspecs
+from zoo.errors import BrokenPlugin, UsageError, ZooError
+from zoo.hookspecs import HOOKS, PROJECT
+from zoo.index import Entry, Index
+
+
+class Plugins:
+    """The components of an index, loaded on demand.
+
+    Args:
+        index: What is installed; scanned from the environment if None.
+    """
+
+    def __init__(self, index: Index | None = None) -> None:
+        self.index = Index.scan() if index is None else index
+        self._offered: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+        self._files: dict[str, ModuleType] = {}
+
+    def component(self, hook: str, name: str) -> Any:
+        """What a plugin offers under a name: a factory, or a variant.
+
+        Raises:
+            UnknownName, DuplicateName: See `Index.find`.
+            BrokenPlugin: The plugin cannot be imported, or offers other names than its metadata says.
+        """
+        return self.load(self.index.find(hook, name, self.hint(hook, name)))
+
+    def load(self, entry: Entry) -> Any:
+        """What the plugin of `entry` offers under its name. Raises BrokenPlugin."""
+        offered = self._hooks(entry).get(entry.hook, {})
+        declared = {e.name for e in self.index.entries if self._home(e) == self._home(entry) and e.hook == entry.hook}
+        if set(offered) != declared:
+            raise self._broken(
+                entry,
+                f"its metadata declares {sorted(declared)} on the hook {entry.hook}, but the module offers "
+                f"{sorted(offered)}",
+                "If you are its author, correct one of the two and reinstall it; else report it.",
+            )
+        return offered[entry.name]
+
+    def add_file(self, path: Path) -> None:
+        """Adds the components of a local Python file, which stand beside the installed ones.
+
+        Raises:
+            UsageError: There is no such file.
+            BrokenPlugin: It cannot be imported or offers nothing.
+        """
+        if not path.is_file():
+            raise UsageError(f"there is no plugin file '{path}'.")
+        entry = Entry("", path.name, str(path), "local", f"zoo_local_{path.stem}")
+        self._files[entry.module] = self._import(entry, functools.partial(_import_file, entry.module, path))
+        for hook, components in self._hooks(entry).items():
+            self.index.entries += [Entry(hook, name, entry.dist, entry.version, entry.module) for name in components]
+        if not any(e.module == entry.module for e in self.index.entries):
+            raise BrokenPlugin(f"{path} offers no component: mark a function named after a hook with @zoo.hookimpl.")
+
+    def hint(self, hook: str, name: str) -> str:
+        """Which plugin of the catalogue would provide a name that is not installed; empty if none."""
+        from zoo.catalogue import Catalogue
+
+        return Catalogue.read().hint(hook, name)
+
+    def _hooks(self, entry: Entry) -> dict[str, Mapping[str, Any]]:
+        if self._home(entry) not in self._offered:
+            load = functools.partial(importlib.import_module, entry.module)
+            module = self._files.get(entry.module) or self._import(entry, load)
+            self._offered[self._home(entry)] = self._call_hooks(entry, module)
+        return self._offered[self._home(entry)]
+
+    def _call_hooks(self, entry: Entry, module: ModuleType) -> dict[str, Mapping[str, Any]]:
+        # A manager of its own: a shared one blames later, good plugins for an earlier, bad one.
+        manager = pluggy.PluginManager(PROJECT)
+        manager.add_hookspecs(hookspecs)
+        try:
+            manager.register(module)
+            manager.check_pending()
+            return {hook: _merged(getattr(manager.hook, hook)()) for hook in HOOKS}
+        except ZooError:
+            raise
+        except Exception as error:
+            raise self._broken(entry, f"its hooks fail: {type(error).__name__}: {error}") from error
+
+    def _import(self, entry: Entry, load: Callable[[], ModuleType]) -> ModuleType:
+        try:
+            return load()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise self._broken(entry, f"importing {entry.module} fails: {type(error).__name__}: {error}") from error
+
+    @staticmethod
+    def _home(entry: Entry) -> tuple[str, str]:
+        return entry.dist, entry.module
+
+    @staticmethod
+    def _broken(entry: Entry, cause: str, remedy: str = "") -> BrokenPlugin:
+        remedy = remedy or f"Reinstall or update {entry.dist}, or remove it."
+        return BrokenPlugin(f"plugin {entry.dist} {entry.version} is broken: {cause}. {remedy}")
+
+
+def _import_file(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _merged(results: list[Any]) -> Mapping[str, Any]:
+    merged: dict[str, Any] = {}
+    for result in results:
+        if not isinstance(result, Mapping) or not all(isinstance(name, str) for name in result):
+            raise TypeError(f"a hook must return a dict of names, not {result!r}")
+        merged.update(result)
+    return merged
+
+
+@functools.cache
+def installed() -> Plugins:
+    """The plugins of this environment, scanned once a process."""
+    return Plugins()

@@ -1,0 +1,97 @@
+"""Procedures: the phases that a run goes through. The trainer runs phases and knows no method's name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from zoo.batch import Batch
+from zoo.components import Distance, LipschitzConstraint
+
+
+@dataclass(frozen=True)
+class Want:
+    """A part that a procedure needs.
+
+    Attributes:
+        hook: The hook that its component is looked for on.
+        context: What its factory is given by name, beside `shape` and `classes`.
+        default: The component that is taken when the recipe names none; None makes the part optional.
+    """
+
+    hook: str
+    context: Mapping[str, Any] = field(default_factory=dict)
+    default: str | None = None
+
+
+@dataclass(frozen=True)
+class Parts(Mapping[str, nn.Module]):
+    """The built parts of a composition; `parts["critic"]` is a network.
+
+    Attributes:
+        networks: The networks, by name.
+        distance: What they play for; None for a procedure that needs none.
+        constraints: The Lipschitz constraints, by name.
+        every: A constraint's penalty is due every so many critic steps.
+        critic_steps: Critic steps per iteration.
+    """
+
+    networks: Mapping[str, nn.Module]
+    distance: Distance | None = None
+    constraints: Mapping[str, LipschitzConstraint] = field(default_factory=dict)
+    every: Mapping[str, int] = field(default_factory=dict)
+    critic_steps: int = 1
+
+    def __getitem__(self, name: str) -> nn.Module:
+        return self.networks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.networks)
+
+    def __len__(self) -> int:
+        return len(self.networks)
+
+    @property
+    def stateful(self) -> list[Distance | LipschitzConstraint]:
+        """The components that may carry state: the distance and the constraints."""
+        distance = [] if self.distance is None else [self.distance]
+        return [*distance, *self.constraints.values()]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One kind of optimiser step of an iteration.
+
+    Attributes:
+        name: What the log, the messages and `train.optimizers` call it.
+        trains: The names of the parts whose parameters it moves.
+        loss: One micro-batch to loss terms by name; their sum is minimised.
+        steps: Optimiser steps per iteration.
+        every: The phase runs every so many iterations.
+        lazy: A loss term of that name is computed every k-th step, times k.
+        after: Called after each optimiser step.
+    """
+
+    name: str
+    trains: tuple[str, ...]
+    loss: Callable[[Batch], Mapping[str, Tensor]]
+    steps: int = 1
+    every: int = 1
+    lazy: Mapping[str, int] = field(default_factory=dict)
+    after: Callable[[], None] | None = None
+
+
+class Procedure(ABC):
+    """The list of phases that a run goes through, and the parts that it needs."""
+
+    @abstractmethod
+    def wants(self) -> Mapping[str, Want]:
+        """The parts it needs, by name."""
+
+    @abstractmethod
+    def phases(self, parts: Parts) -> list[Phase]:
+        """The phases of an iteration, in order."""

@@ -1,0 +1,256 @@
+"""Recipes: which component on each axis, with which settings. Names and values only; no component is loaded."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from zoo.errors import BadRecipe, UnknownName, UsageError
+
+Table: TypeAlias = dict[str, Any]
+
+AXES = ("dataset", "backbone", "generator", "critic", "distance", "procedure")
+"""The axes that hold one component; `lipschitz_constraint` holds a list."""
+LIST_AXIS = "lipschitz_constraint"
+KEYS = ("variant", *AXES, LIST_AXIS, "parts", "train", "for", "versions")
+ARGUMENT = ""
+"""The key under which `name:value` keeps its value, until the component's first setting is known."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A component by name, with settings."""
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> Choice:
+        """From `{name = "...", setting = ...}`."""
+        return cls(table["name"], {key: value for key, value in table.items() if key != "name"})
+
+    def table(self) -> Table:
+        """Back to `{name = "...", setting = ...}`, without the settings that are None's default."""
+        return {"name": self.name, **{k: "none" if v is None else v for k, v in self.settings.items()}}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a run needs, by name.
+
+    Attributes:
+        variant: The variant that it began from; a label only.
+        axes: The choice on each axis of `AXES`; an axis without a component is absent.
+        constraints: The Lipschitz constraints, in order.
+        parts: Further parts that the procedure wants, by name.
+        train: The training settings.
+        versions: The versions that a run was made with; empty for a recipe that has not run.
+    """
+
+    variant: str = ""
+    axes: Mapping[str, Choice] = field(default_factory=dict)
+    constraints: tuple[Choice, ...] = ()
+    parts: Mapping[str, Choice] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, table: Table) -> Recipe:
+        """From a table that `normalized` has checked."""
+        return cls(
+            variant=table.get("variant", ""),
+            axes={axis: Choice.of(table[axis]) for axis in AXES if table.get(axis)},
+            constraints=tuple(Choice.of(each) for each in table.get(LIST_AXIS, [])),
+            parts={name: Choice.of(each) for name, each in table.get("parts", {}).items()},
+            train=table.get("train", {}),
+            versions=table.get("versions", {}),
+        )
+
+    def table(self) -> Table:
+        """The recipe as TOML holds it; `Recipe.of(normalized(r.table())) == r`."""
+        table: Table = {"variant": self.variant} if self.variant else {}
+        table |= {axis: self.axes[axis].table() if axis in self.axes else "none" for axis in AXES}
+        table[LIST_AXIS] = [choice.table() for choice in self.constraints]
+        table["train"] = dict(self.train)
+        if self.parts:
+            table["parts"] = {name: choice.table() for name, choice in self.parts.items()}
+        if self.versions:
+            table["versions"] = dict(self.versions)
+        return table
+
+    def with_axis(self, axis: str, choice: Choice) -> Recipe:
+        """The same recipe with another choice on one axis."""
+        return replace(self, axes={**self.axes, axis: choice})
+
+
+def read_table(path: Path) -> Table:
+    """A recipe file as a normalized table.
+
+    Raises:
+        BadRecipe: The file cannot be read, is not TOML, or holds something that is no recipe; with its line.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadRecipe(f"the recipe {path} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadRecipe(f"the recipe {path} is not TOML: {error}.") from error
+    return normalized(table, str(path))
+
+
+def normalized(table: Mapping[str, Any], where: str = "the recipe") -> Table:
+    """A recipe's table with every choice written out as a table, its keys checked.
+
+    Raises:
+        UnknownName: A key that no recipe has.
+        BadRecipe: A value of the wrong form.
+    """
+    for key in table:
+        if key not in KEYS:
+            raise UnknownName(f"key of {where}", key, KEYS)
+    result = dict(table)
+    for axis in AXES:
+        if axis in table:
+            result[axis] = choice_table(table[axis], f"{where}: {axis}")
+    if LIST_AXIS in table:
+        result[LIST_AXIS] = _list_of_choices(table[LIST_AXIS], f"{where}: {LIST_AXIS}")
+    for key in ("parts", "train", "for", "versions"):
+        if not isinstance(result.get(key, {}), Mapping):
+            raise BadRecipe(f"{where}: {key} must be a table, not {result[key]!r}.")
+    if "parts" in table:
+        result["parts"] = {n: choice_table(each, f"{where}: parts.{n}") for n, each in table["parts"].items()}
+    if "for" in table:
+        result["for"] = {kind: normalized(each, f"{where}: for.{kind}") for kind, each in table["for"].items()}
+    return result
+
+
+def choice_table(value: Any, where: str) -> Table:
+    """`"name"`, `"name:value"`, `"none"` or a table, as a table; empty for none."""
+    if isinstance(value, str):
+        if value in ("", "none"):
+            return {}
+        name, colon, argument = value.partition(":")
+        return {"name": name, **({ARGUMENT: argument} if colon else {})}
+    if not isinstance(value, Mapping):
+        raise BadRecipe(f'{where} must be a name or a table {{ name = "...", ... }}, not {value!r}.')
+    if "name" in value and isinstance(value["name"], str):
+        return choice_table(value["name"], where) | {key: each for key, each in value.items() if key != "name"}
+    if "name" in value:
+        raise BadRecipe(f"{where}.name must be a string, not {value['name']!r}.")
+    return dict(value)
+
+
+def _list_of_choices(value: Any, where: str) -> list[Table]:
+    values = value if isinstance(value, list) else [value]
+    tables = [choice_table(each, where) for each in values]
+    tables = [table for table in tables if table]
+    names = [table.get("name") for table in tables]
+    if None in names:
+        raise BadRecipe(f"{where}: each constraint needs a name.")
+    if len(set(names)) < len(names):
+        raise BadRecipe(f"{where}: a constraint is named twice.")
+    return tables
+
+
+def layered(tables: Iterable[Mapping[str, Any]]) -> Table:
+    """Normalized tables laid over each other, the later ones winning.
+
+    A choice of the same name, or of no name, changes settings; a choice of another name replaces them all.
+    A list of constraints replaces the list beneath.
+    """
+    result: Table = {}
+    for table in tables:
+        for key, value in table.items():
+            if key in AXES:
+                result[key] = _over(result.get(key, {}), value)
+            elif key == "parts":
+                beneath = result.get(key, {})
+                result[key] = {**beneath, **{n: _over(beneath.get(n, {}), each) for n, each in value.items()}}
+            elif key == "train":
+                result[key] = _train_over(result.get(key, {}), value)
+            else:
+                result[key] = value
+    return result
+
+
+def _over(beneath: Table, above: Table) -> Table:
+    if not above or above.get("name", beneath.get("name")) != beneath.get("name"):
+        return dict(above)
+    return {**beneath, **above}
+
+
+def _train_over(beneath: Table, above: Table) -> Table:
+    """Training settings: numbers replace, `optimizer` merges as a choice, `optimizers` a phase at a time."""
+    result = {**beneath, **above}
+    if "optimizer" in above:
+        result["optimizer"] = _over(beneath.get("optimizer", {}), choice_table(above["optimizer"], "train.optimizer"))
+    if "optimizers" in above:
+        phases = dict(beneath.get("optimizers", {}))
+        for phase, each in above["optimizers"].items():
+            table = choice_table(each, f"train.optimizers.{phase}")
+            phases[phase] = _over(phases.get(phase, {}), table)
+        result["optimizers"] = phases
+    return result
+
+
+def for_kind(table: Table, kind: str) -> list[Table]:
+    """A table as the layers that count for one kind of data: its own, then its `for.KIND`."""
+    common = {key: value for key, value in table.items() if key != "for"}
+    return [common, table.get("for", {}).get(kind, {})]
+
+
+def parse_assignment(text: str) -> tuple[list[str], Any]:
+    """`axis.setting=value` as a path and a value, which is TOML or else a string.
+
+    Raises:
+        UsageError: There is no `=`, or the path has one word only.
+    """
+    path, equals, value = text.partition("=")
+    words = [word.strip() for word in path.split(".")]
+    if not equals or len(words) < 2 or not all(words):
+        raise UsageError(f"'--set {text}' is not of the form axis.setting=value, such as generator.width=64.")
+    try:
+        return words, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return words, value.strip()
+
+
+def assign(table: Table, path: Sequence[str], value: Any) -> Table:
+    """The table with one setting changed: `generator.width`, `lipschitz_constraint.NAME.weight`, `train.steps`.
+
+    Raises:
+        UnknownName: No axis, or no constraint of the recipe, has that name.
+        BadRecipe: The axis has no component, or the path is too long.
+    """
+    axis, *rest = path
+    if axis == LIST_AXIS:
+        return {**table, axis: _assign_constraint(table.get(axis, []), rest, value)}
+    if axis == "train":
+        return layered([table, {"train": _nested(rest, value)}])
+    if axis == "parts":
+        return layered([table, {"parts": {rest[0]: _nested(rest[1:], value)}}])
+    if axis not in AXES:
+        raise UnknownName("axis", axis, (*AXES, LIST_AXIS, "train", "parts"))
+    if not table.get(axis):
+        raise BadRecipe(f"{'.'.join(path)} is set, but the recipe has no {axis}; name one with --{axis}.")
+    return {**table, axis: {**table[axis], **_nested(rest, value)}}
+
+
+def _nested(path: Sequence[str], value: Any) -> Table:
+    for word in reversed(path):
+        value = {word: value}
+    if not isinstance(value, dict):
+        raise BadRecipe("a setting needs a name after its axis, such as generator.width.")
+    return value
+
+
+def _assign_constraint(constraints: list[Table], path: Sequence[str], value: Any) -> list[Table]:
+    names = [constraint["name"] for constraint in constraints]
+    if len(path) != 2:
+        raise BadRecipe(f"say {LIST_AXIS}.NAME.setting=value; the recipe's constraints: {', '.join(names) or 'none'}.")
+    if path[0] not in names:
+        raise UnknownName("Lipschitz constraint of this recipe", path[0], names)
+    return [{**each, path[1]: value} if each["name"] == path[0] else each for each in constraints]

@@ -1,0 +1,154 @@
+"""From a table of names to a resolved recipe: every name looked up, every setting validated and written out."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import torch
+
+from zoo import __version__
+from zoo.components import Dataset
+from zoo.errors import BadRecipe, BadSetting, BrokenPlugin
+from zoo.plugins import Plugins
+from zoo.procedures import Procedure
+from zoo.recipe import ARGUMENT, AXES, LIST_AXIS, Choice, Recipe, Table, assign, for_kind, layered, normalized
+from zoo.settings import SettingSpec, context_of, resolve, settings_of
+from zoo.training import Training
+
+EVERY = "every"
+"""A setting of every constraint, which belongs to the trainer: its penalty is due every so many critic steps."""
+
+GIVEN = "given "
+"""How the name of a part begins that the caller made; it cannot be built from its recipe alone."""
+
+Assignments: TypeAlias = Sequence[tuple[Sequence[str], Any]]
+
+
+@dataclass
+class Components:
+    """Finds and makes components by name.
+
+    Attributes:
+        plugins: Where names are looked up.
+        given: Parts that the caller made, by axis or part name, used as they are; constraints are a dict by name.
+    """
+
+    plugins: Plugins
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self, hook: str, choice: Choice, **context: Any) -> Any:
+        """Builds a component, its context filled by name. Raises BrokenPlugin for context that there is not."""
+        factory = self.plugins.component(hook, choice.name)
+        wanted = context_of(factory)
+        for name in wanted:
+            if name not in context:
+                raise BrokenPlugin(f"{hook} '{choice.name}' wants '{name}', which the core does not give to a {hook}.")
+        return factory(*(context[name] for name in wanted), **choice.settings)
+
+    def given_constraints(self) -> Mapping[str, Any]:
+        """The constraints that the caller made, by name."""
+        constraints: Mapping[str, Any] = self.given.get(LIST_AXIS, {})
+        return constraints
+
+    def recipe(self, table: Table, assignments: Assignments = ()) -> tuple[Recipe, Dataset]:
+        """The recipe that a table stands for, upon its variant, with single settings changed; and its data set.
+
+        The data set is loaded, because a variant's defaults may depend on its kind. No network is built.
+
+        Raises:
+            BadRecipe, BadSetting, UnknownName: With what is wrong and where.
+        """
+        layers = self._layers(table)
+        dataset_choice, dataset = self._dataset(layered(layers), assignments)
+        merged = layered(layer for each in layers for layer in for_kind(each, dataset.kind))
+        for path, value in assignments:
+            merged = assign(merged, path, value) if path[0] != "dataset" else merged
+        recipe = self._resolved(Recipe.of(merged | {"dataset": dataset_choice.table()}))
+        return replace(recipe, versions=self._versions(recipe)), dataset
+
+    def _layers(self, table: Table) -> list[Table]:
+        name = table.get("variant", "")
+        if not name or "versions" in table:
+            return [table]
+        found = self.plugins.component("variant", name)
+        return [normalized(found.table, f"the variant {name}"), table]
+
+    def _dataset(self, table: Table, assignments: Assignments) -> tuple[Choice, Dataset]:
+        if "dataset" in self.given:
+            return given_choice(self.given["dataset"]), self.given["dataset"]
+        if not table.get("dataset"):
+            raise BadRecipe("no data set: name one with --dataset, such as --dataset digits.")
+        for path, value in assignments:
+            table = assign(table, path, value) if path[0] == "dataset" else table
+        choice = self._choice("dataset", Choice.of(_named(table["dataset"], "dataset")))
+        return choice, self.make("dataset", choice)
+
+    def _resolved(self, recipe: Recipe) -> Recipe:
+        axes = {axis: self._axis(axis, recipe) for axis in AXES if axis in recipe.axes or axis in self.given}
+        axes.setdefault("procedure", Choice("adversarial"))
+        procedure: Procedure = self.given.get("procedure") or self.make("procedure", axes["procedure"])
+        hooks = {name: want.hook for name, want in procedure.wants().items()}
+        given = tuple(Choice(name, {EVERY: 1}) for name in self.given_constraints())
+        return replace(
+            recipe,
+            axes=axes,
+            constraints=tuple(self._constraint(choice) for choice in recipe.constraints) + given,
+            parts={n: self._choice(hooks[n], c) if n in hooks else c for n, c in recipe.parts.items()},
+            train=Training.of(recipe.train).table(),
+        )
+
+    def _axis(self, axis: str, recipe: Recipe) -> Choice:
+        if axis in self.given:
+            return given_choice(self.given[axis])
+        return self._choice(axis, recipe.axes[axis])
+
+    def _choice(self, hook: str, choice: Choice) -> Choice:
+        factory = self.plugins.component(hook, choice.name)
+        settings = dict(choice.settings)
+        if ARGUMENT in settings:
+            specs = list(settings_of(factory).values())
+            if not specs:
+                raise BadRecipe(f"'{choice.name}:{settings[ARGUMENT]}': the {hook} '{choice.name}' has no settings.")
+            settings = {specs[0].name: _argument(specs[0], settings.pop(ARGUMENT)), **settings}
+        return Choice(choice.name, resolve(factory, settings, f"{hook} '{choice.name}'"))
+
+    def _constraint(self, choice: Choice) -> Choice:
+        settings = dict(choice.settings)
+        every = settings.pop(EVERY, 1)
+        if type(every) is not int or every < 1:
+            raise BadSetting(f"{LIST_AXIS}.{choice.name}.every must be a whole number from 1, not {every!r}.")
+        resolved = self._choice(LIST_AXIS, Choice(choice.name, settings))
+        return Choice(choice.name, {**resolved.settings, EVERY: every})
+
+    def _versions(self, recipe: Recipe) -> dict[str, str]:
+        versions = {"zoo": __version__, "torch": torch.__version__}
+        named = [(axis, choice.name) for axis, choice in recipe.axes.items() if axis not in self.given]
+        named += [(LIST_AXIS, c.name) for c in recipe.constraints if c.name not in self.given_constraints()]
+        for hook, name in named:
+            entry = self.plugins.index.find(hook, name)
+            versions[entry.dist] = entry.version
+        return versions
+
+
+def given_choice(part: Any) -> Choice:
+    """What a recipe says of a part that the caller made."""
+    return Choice(f"{GIVEN}{type(part).__name__}")
+
+
+def _named(table: Table, axis: str) -> Table:
+    if not table.get("name"):
+        raise BadRecipe(f"the {axis} of the recipe has settings but no name.")
+    return table
+
+
+def _argument(spec: SettingSpec, text: str) -> Any:
+    """The value behind a name's colon: text for a text setting, else as TOML reads it."""
+    if spec.type is str:
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -1,0 +1,149 @@
+"""A run: resolved and built, new or reopened; what samples are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.compose import Composition, compose
+from zoo.devices import resolve_device
+from zoo.draws import Draws
+from zoo.errors import BadCheckpoint, BadRun, IncompatibleParts, UsageError
+from zoo.folder import Folder
+from zoo.plugins import Plugins, installed
+from zoo.recipe import normalized
+from zoo.resolve import GIVEN, Components
+
+CHUNK = 256
+"""Samples are generated so many at a time."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished or unfinished run, ready to be sampled.
+
+    Attributes:
+        folder: Where it lies.
+        composition: Its parts, with the weights of the checkpoint.
+        step: The iteration of the checkpoint.
+        averaged: Whether samples come from the averaged generator.
+    """
+
+    folder: Folder
+    composition: Composition
+    step: int
+    averaged: bool
+
+    def sample(self, n: int = 64, seed: int = 0, labels: Sequence[int] | None = None) -> Tensor:
+        """Draws `n` samples `(n, *shape)` on the CPU, in the range of the data: images in [-1, 1].
+
+        Args:
+            n: How many, from 1.
+            seed: The same seed gives the same samples.
+            labels: Class indices for a conditional generator, repeated until there are `n`; random if None.
+
+        Raises:
+            UsageError: `n` is below 1, or labels are given that the generator or the data does not have.
+        """
+        if n < 1:
+            raise UsageError(f"the number of samples must be at least 1, not {n}.")
+        draws = Draws(seed, self.composition.device)
+        condition = self._condition(n, draws, labels)
+        generator: Any = self.composition.networks["generator"]
+        chunks = []
+        with torch.no_grad():
+            for start in range(0, n, CHUNK):
+                size = min(CHUNK, n - start)
+                z = generator.latent(size, draws)
+                given = () if condition is None else (condition[start : start + size],)
+                chunks.append(generator(z, *given).float().cpu())
+        return torch.cat(chunks)
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of `metrics.jsonl`."""
+        return list(self.folder.rows())
+
+    def _condition(self, n: int, draws: Draws, labels: Sequence[int] | None) -> Tensor | None:
+        classes = self.composition.dataset.classes
+        if not self.composition.networks["generator"].conditional:
+            if labels is not None:
+                raise UsageError("this run's generator is not conditional; sample it without --labels.")
+            return None
+        if classes is None:
+            raise IncompatibleParts("the generator is conditional, but the data set has no labels.")
+        if labels is None:
+            return draws.randint(classes, n)
+        wrong = [label for label in labels if not 0 <= label < classes]
+        if wrong or not labels:
+            raise UsageError(f"labels must be from 0 to {classes - 1}, not {wrong or 'empty'}.")
+        return torch.tensor(list(labels), device=draws.device).repeat(-(-n // len(labels)))[:n]
+
+
+def load(
+    path: str | Path,
+    *,
+    device: str = "auto",
+    step: int | None = None,
+    plugins: Plugins | None = None,
+    given: Mapping[str, Any] | None = None,
+) -> Run:
+    """Reopens a run for sampling.
+
+    Args:
+        path: The run folder.
+        device: Where it is put: `auto`, `cpu`, `cuda`, `mps`.
+        step: Which checkpoint; the newest if None.
+        plugins: Where components are looked up; the installed ones if None.
+        given: Parts that are no plugins, by axis, as they were given to `zoo.train`.
+
+    Returns:
+        The run; `load(path).sample(n)` draws samples.
+
+    Raises:
+        BadRun: The folder is no run, or has no checkpoint.
+        BadCheckpoint: The checkpoint is truncated, foreign, or does not fit the recipe.
+    """
+    folder = Folder.open(Path(path))
+    state = folder.load(step)
+    components = Components(plugins or installed(), given or {})
+    composition = rebuild(folder, components, resolve_device(device))
+    averaged = state.get("average") is not None
+    weights = state["average"] if averaged else state["networks"]["generator"]
+    generator = composition.networks["generator"]
+    try:
+        generator.load_state_dict(weights)
+    except (RuntimeError, TypeError) as error:
+        raise BadCheckpoint(f"the checkpoint does not fit the recipe beside it: {error}") from error
+    generator.eval()
+    return Run(folder, composition, state["iteration"], averaged)
+
+
+def rebuild(
+    folder: Folder, components: Components, device: torch.device, change: Mapping[str, Any] | None = None
+) -> Composition:
+    """The composition of a run folder, newly built; `change` replaces training settings such as `steps`.
+
+    Raises:
+        BadRun: The run used parts that are no plugins, and they are not given.
+    """
+    recipe = folder.recipe()
+    for axis, choice in recipe.axes.items():
+        if choice.name.startswith(GIVEN) and axis not in components.given:
+            raise BadRun(
+                f"{folder.path} was trained with a {axis} made in Python ({choice.name.removeprefix(GIVEN)}); "
+                f"reopen it from Python and give the {axis} again."
+            )
+    named = replace(
+        recipe,
+        axes={axis: choice for axis, choice in recipe.axes.items() if axis not in components.given},
+        constraints=tuple(c for c in recipe.constraints if c.name not in components.given_constraints()),
+        train={**recipe.train, **(change or {})},
+    )
+    resolved, dataset = components.recipe(normalized(named.table()))
+    return compose(components, resolved, dataset, device)

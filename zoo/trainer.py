@@ -1,0 +1,292 @@
+"""The generic trainer: runs phases, and knows no method's name."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.batch import Batch, mean_records
+from zoo.components import Distance, LipschitzConstraint
+from zoo.compose import Composition
+from zoo.data import Batches
+from zoo.devices import derived
+from zoo.draws import Draws
+from zoo.errors import BadCheckpoint, BadRecipe, Diverged
+from zoo.procedures import Phase
+from zoo.training import factor
+
+FORMAT = 1
+
+
+class Trainer:
+    """Trains a composition, an iteration at a time. Nothing in an iteration waits for the device.
+
+    Args:
+        composition: What is trained.
+
+    Raises:
+        BadRecipe: A phase has nothing to train, or `train.optimizers` names no phase.
+    """
+
+    def __init__(self, composition: Composition) -> None:
+        self.composition = composition
+        self.train = composition.training.train
+        self.iteration = 0
+        self.estimate: Tensor | None = None
+        """The distance's estimate in the last critic step of the last iteration that was asked for one."""
+        seed, device = self.train.seed, composition.device
+        self.draws = Draws(derived(seed, "noise"), device)
+        self.batches = Batches(composition.dataset, device, derived(seed, "data"))
+        self.schedule_steps = self.train.schedule_steps or self.train.steps
+        self._parameters = {
+            name: [p for p in network.parameters() if p.requires_grad] for name, network in composition.networks.items()
+        }
+        self._optimizers = self._build_optimizers()
+        self._rates = {
+            name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in self._optimizers.items()
+        }
+        self._counts = {phase.name: 0 for phase in composition.phases}
+        self._listeners = [c for c in composition.parts.stateful if _listens(c)]
+        self._training: tuple[str, ...] | None = None
+        self._history: dict[tuple[str, str], list[tuple[int, Tensor]]] = defaultdict(list)
+        self.average = self._start_average()
+        for network in composition.networks.values():
+            network.train()
+
+    @property
+    def generator(self) -> nn.Module:
+        """The generator that samples are drawn from: the averaged one if there is one."""
+        return self.composition.networks["generator"] if self.average is None else self.average
+
+    def iterate(self, estimate: bool = False) -> None:
+        """One pass over the phases. `estimate` asks the distance for its estimate as well."""
+        self._set_rates()
+        for phase in self.composition.phases:
+            if self.iteration % phase.every == 0:
+                for step in range(phase.steps):
+                    self._step(phase, estimate and step == phase.steps - 1)
+        if self.average is not None:
+            self._move_average(self.average)
+        self.iteration += 1
+
+    def flush(self) -> dict[str, float]:
+        """The mean of each loss term and record since the last call; the only place that waits for the device.
+
+        Raises:
+            Diverged: One of them is NaN or infinite; the message names the first iteration, the phase and the term.
+        """
+        history, self._history = self._history, defaultdict(list)
+        means, bad = {}, []
+        for (phase, name), entries in history.items():
+            values = torch.stack([value for _, value in entries]).tolist()
+            means[name] = sum(values) / len(values)
+            bad += [(i, phase, name, v) for (i, _), v in zip(entries, values, strict=True) if not _finite(v)]
+        if bad:
+            iteration, phase, name, value = min(bad)
+            raise Diverged(f"'{name}' in the {phase} phase became {value} at iteration {iteration}.")
+        return means
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a bit-exact continuation needs, as plain tensors and numbers."""
+        parts = self.composition.parts
+        return {
+            "format": FORMAT,
+            "iteration": self.iteration,
+            "counts": dict(self._counts),
+            "schedule_steps": self.schedule_steps,
+            "networks": {name: network.state_dict() for name, network in self.composition.networks.items()},
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
+            "distance": None if parts.distance is None else parts.distance.state_dict(),
+            "constraints": {name: c.state_dict() for name, c in parts.constraints.items()},
+            "draws": self.draws.get_state(),
+            "batches": self.batches.state_dict(),
+            "random": _global_states(self.composition.device),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on where `state_dict` was taken. Raises BadCheckpoint if it was taken of another composition."""
+        try:
+            self._load(state)
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            raise BadCheckpoint(f"the checkpoint does not fit the recipe: {str(error).strip()[:500]}") from error
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        if state["format"] != FORMAT:
+            raise ValueError(f"its format is {state['format']}; this zoo reads format {FORMAT}")
+        parts = self.composition.parts
+        for name, network in self.composition.networks.items():
+            network.load_state_dict(state["networks"][name])
+        for name, optimizer in self._optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        for name, constraint in parts.constraints.items():
+            constraint.load_state_dict(state["constraints"][name])
+        if parts.distance is not None:
+            parts.distance.load_state_dict(state["distance"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.iteration, self.schedule_steps = state["iteration"], state["schedule_steps"]
+        self._counts = dict(state["counts"])
+        self.draws.set_state(state["draws"])
+        self.batches.load_state_dict(state["batches"])
+        _set_global_states(state["random"], self.composition.device)
+
+    def _build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        training, phases = self.composition.training, self.composition.phases
+        names = [phase.name for phase in phases]
+        for name in training.optimizers:
+            if name not in names:
+                raise BadRecipe(f"train.optimizers.{name}: no phase has that name; the phases: {', '.join(names)}.")
+        for phase in phases:
+            if not self._inputs(phase):
+                raise BadRecipe(f"the {phase.name} phase has nothing to train: all of its parameters are frozen.")
+        return {phase.name: training.build(phase.name, self._inputs(phase)) for phase in phases}
+
+    def _inputs(self, phase: Phase) -> list[nn.Parameter]:
+        return [parameter for part in phase.trains for parameter in self._parameters[part]]
+
+    def _step(self, phase: Phase, estimate: bool) -> None:
+        self._train_only(phase.trains)
+        optimizer, inputs = self._optimizers[phase.name], self._inputs(phase)
+        due = self._due(phase)
+        optimizer.zero_grad(set_to_none=True)
+        records: dict[str, list[Tensor]] = defaultdict(list)
+        for _ in range(self.train.micro_batches):
+            batch = self._draw(phase, due)
+            self._loss(phase, batch).backward(inputs=inputs)  # type: ignore[no-untyped-call]
+            for name, values in batch.records.items():
+                records[name] += values
+        optimizer.step()
+        self._counts[phase.name] += 1
+        with torch.no_grad():
+            if phase.after is not None:
+                phase.after()
+            self._tell(phase, records)
+            if estimate and "critic" in phase.trains:
+                self._estimate(batch)
+
+    def _loss(self, phase: Phase, batch: Batch) -> Tensor:
+        terms = phase.loss(batch)
+        total: Tensor | None = None
+        for name, term in terms.items():
+            if phase.lazy.get(name, 1) > 1:
+                term = term * phase.lazy[name]
+            self._history[phase.name, name].append((self.iteration, term.detach()))
+            total = term if total is None else total + term
+        if total is None:
+            raise BadRecipe(f"the {phase.name} phase has no loss.")
+        return total / self.train.micro_batches if self.train.micro_batches > 1 else total
+
+    def _due(self, phase: Phase) -> frozenset[str] | None:
+        if all(every == 1 for every in phase.lazy.values()):
+            return None
+        count = self._counts[phase.name]
+        return frozenset(term for term, every in phase.lazy.items() if count % every == 0)
+
+    def _draw(self, phase: Phase, due: frozenset[str] | None) -> Batch:
+        """A micro-batch whose samples are drawn when a loss first asks for them."""
+        n = self.train.batch_size // self.train.micro_batches
+        real = functools.cache(lambda: self.batches.draw(n))
+        generator = self.composition.parts.networks.get("generator")
+        trained = "generator" in phase.trains
+
+        def fake() -> Tensor:
+            assert generator is not None
+            with torch.set_grad_enabled(trained):
+                samples: Tensor = (
+                    generator(batch.z, batch.fake_condition) if generator.conditional else generator(batch.z)
+                )
+            return samples
+
+        batch = self.composition.batch(
+            real=lambda: real()[0],
+            fake=fake,
+            z=lambda: generator.latent(n, self.draws),  # type: ignore[union-attr, operator]
+            real_condition=lambda: real()[1],
+            fake_condition=lambda: real()[1],
+            draws=self.draws,
+            track=not trained,
+            step=self.iteration,
+            due=due,
+        )
+        return batch
+
+    def _train_only(self, trained: tuple[str, ...]) -> None:
+        """Freezes all but the named parts; what was frozen when it was built stays so."""
+        if trained == self._training:
+            return
+        for name, parameters in self._parameters.items():
+            for parameter in parameters:
+                parameter.requires_grad_(name in trained)
+        self._training = trained
+
+    def _tell(self, phase: Phase, records: Mapping[str, list[Tensor]]) -> None:
+        for name, values in records.items():
+            self._history[phase.name, name] += [(self.iteration, value) for value in values]
+        if self._listeners:
+            means = mean_records(records)
+            for component in self._listeners:
+                component.after_step(means)
+
+    def _estimate(self, batch: Batch) -> None:
+        distance = self.composition.parts.distance
+        values = [] if distance is None else [distance.estimate(head) for head in batch.heads()]
+        known = [value for value in values if value is not None]
+        self.estimate = torch.stack(known).mean() if known else None
+
+    def _set_rates(self) -> None:
+        if self.train.schedule == "constant":
+            return
+        share = factor(self.train.schedule, self.iteration, self.schedule_steps)
+        for name, optimizer in self._optimizers.items():
+            for group, rate in zip(optimizer.param_groups, self._rates[name], strict=True):
+                group["lr"] = rate * share
+
+    def _start_average(self) -> nn.Module | None:
+        generator = self.composition.networks.get("generator")
+        if generator is None or self.train.average == 0:
+            return None
+        return copy.deepcopy(generator).requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def _move_average(self, average: nn.Module) -> None:
+        """Exponential moving average; it follows faster at the start, where the first weights mean nothing."""
+        generator = self.composition.networks["generator"]
+        decay = min(self.train.average, (1 + self.iteration) / (10 + self.iteration))
+        torch._foreach_lerp_(list(average.parameters()), list(generator.parameters()), 1 - decay)
+        for mine, its in zip(average.buffers(), generator.buffers(), strict=True):
+            mine.copy_(its)
+
+
+def _listens(component: Distance | LipschitzConstraint) -> bool:
+    base = Distance if isinstance(component, Distance) else LipschitzConstraint
+    return type(component).after_step is not base.after_step
+
+
+def _finite(value: float) -> bool:
+    return value - value == 0
+
+
+def _global_states(device: torch.device) -> dict[str, Tensor]:
+    """The states of torch's global generators, which dropout draws from."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _set_global_states(states: Mapping[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states["cpu"].cpu())
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"].cpu(), device)
+
+
+def parameter_count(networks: Iterable[nn.Module]) -> int:
+    """The number of parameters of several networks."""
+    return sum(p.numel() for network in networks for p in network.parameters())

@@ -1,0 +1,121 @@
+"""The training settings of a recipe, and the optimisers and schedules that they name."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import nn
+
+from zoo.errors import BadSetting, UnknownName
+from zoo.recipe import Choice, choice_table
+from zoo.settings import Setting, resolve
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Training settings. An iteration is `critic_steps` critic steps and one generator step."""
+
+    steps: Annotated[int, Setting("iterations in all", ge=1)] = 4000
+    critic_steps: Annotated[int, Setting("critic steps per iteration", ge=1)] = 1
+    batch_size: Annotated[int, Setting("samples per optimiser step", ge=1)] = 64
+    micro_batches: Annotated[int, Setting("parts that a batch is split in, to accumulate gradients", ge=1)] = 1
+    schedule: Annotated[
+        Literal["constant", "linear", "cosine"], Setting("how the learning rates fall, to zero at the end")
+    ] = "constant"
+    schedule_steps: Annotated[int, Setting("iterations until the rates are at their end; 0 for steps", ge=0)] = 0
+    average: Annotated[float, Setting("decay of the averaged generator; 0 for none", ge=0, lt=1)] = 0.999
+    precision: Annotated[Literal["32", "bf16"], Setting("arithmetic of the networks")] = "32"
+    seed: Annotated[int, Setting("what every random number follows from", ge=0)] = 0
+    log_every: Annotated[int, Setting("iterations between two lines of metrics", ge=1)] = 50
+    sample_every: Annotated[int, Setting("iterations between two sample pictures; 0 for the end only", ge=0)] = 1000
+    checkpoint_every: Annotated[int, Setting("iterations between two checkpoints; 0 for the end only", ge=0)] = 1000
+    keep: Annotated[int, Setting("checkpoints that are kept", ge=1)] = 2
+
+
+@dataclass(frozen=True)
+class Training:
+    """Validated training settings: numbers, the optimiser, and what differs for single phases."""
+
+    train: Train
+    optimizer: Choice
+    optimizers: Mapping[str, Choice] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> Training:
+        """From a recipe's `train` table. Raises UnknownName, BadSetting or BadRecipe."""
+        numbers = {key: value for key, value in table.items() if key not in ("optimizer", "optimizers")}
+        if isinstance(numbers.get("precision"), int):
+            numbers["precision"] = str(numbers["precision"])
+        base = {"name": "Adam", "lr": 2e-4} | choice_table(table.get("optimizer", {}), "train.optimizer")
+        optimizer = _checked(base, "train.optimizer")
+        own = {
+            phase: _checked(_own_table(base, each), f"train.optimizers.{phase}")
+            for phase, each in table.get("optimizers", {}).items()
+        }
+        return cls(Train(**resolve(Train, numbers, "train")), optimizer, own)
+
+    def table(self) -> dict[str, Any]:
+        """Back to a recipe's `train` table, every setting written out."""
+        table = {**vars(self.train), "optimizer": self.optimizer.table()}
+        if self.optimizers:
+            table["optimizers"] = {phase: choice.table() for phase, choice in self.optimizers.items()}
+        return table
+
+    def build(self, phase: str, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimiser of a phase, fused where torch has it so."""
+        choice = self.optimizers.get(phase, self.optimizer)
+        factory = _optimizer_class(choice.name, f"train.optimizers.{phase}")
+        settings = dict(choice.settings)
+        parameters = list(parameters)
+        if "fused" in inspect.signature(factory).parameters and "fused" not in settings and _fusible(parameters):
+            settings["fused"] = True
+        try:
+            return factory(parameters, **settings)
+        except (TypeError, ValueError) as error:
+            raise BadSetting(
+                f"the optimiser {choice.name} of the phase {phase} refuses its settings: {error}"
+            ) from error
+
+
+def factor(schedule: str, step: int, steps: int) -> float:
+    """What the learning rates are multiplied by at an iteration: 1 at step 0, 0 at `steps` unless constant."""
+    progress = min(step / steps, 1.0)
+    if schedule == "linear":
+        return 1.0 - progress
+    return 0.5 * (1.0 + math.cos(math.pi * progress)) if schedule == "cosine" else 1.0
+
+
+def _own_table(base: Mapping[str, Any], own: Any) -> dict[str, Any]:
+    table = choice_table(own, "train.optimizers")
+    return table if table.get("name", base["name"]) != base["name"] else {**base, **table}
+
+
+def _checked(table: Mapping[str, Any], where: str) -> Choice:
+    choice = Choice.of(table)
+    known = list(inspect.signature(_optimizer_class(choice.name, where)).parameters)[1:]
+    for name, value in choice.settings.items():
+        if name not in known:
+            raise UnknownName(f"setting of {where} ({choice.name})", name, known)
+        if isinstance(value, str):
+            raise BadSetting(f"{where}.{name} must be a number, a list or a bool, not '{value}'.")
+    return choice
+
+
+def _optimizer_class(name: str, where: str) -> Callable[..., torch.optim.Optimizer]:
+    known = {
+        key: value
+        for key, value in vars(torch.optim).items()
+        if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer) and key not in ("Optimizer", "LBFGS")
+    }
+    if name not in known:
+        raise UnknownName(f"optimiser (torch.optim) for {where}", name, known)
+    return known[name]
+
+
+def _fusible(parameters: Iterable[nn.Parameter]) -> bool:
+    return all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "mps") for p in parameters)
