@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from zoo.batch import Batch
-from zoo.components import Distance, LipschitzConstraint
+from zoo.components import Distance, LipschitzConstraint, overrides
 from zoo.errors import BadRecipe
 from zoo.hookspecs import hookimpl
 from zoo.procedures import Parts, Phase, Procedure, Want
@@ -77,11 +77,6 @@ def _generator_loss(distance: Distance) -> Callable[[Batch], Mapping[str, Tensor
 def _add(terms: dict[str, Tensor], name: str, value: Tensor | None) -> None:
     if value is not None:
         terms[name] = terms[name] + value if name in terms else value
-
-
-def overrides(constraint: LipschitzConstraint, moment: str) -> bool:
-    """Whether a constraint does anything at a moment: `parametrize`, `penalty` or `project`."""
-    return getattr(type(constraint), moment) is not getattr(LipschitzConstraint, moment)
 
 
 @hookimpl

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from zoo.adversarial import overrides
 from zoo.batch import Batch, Scores, mean_over_patches
-from zoo.components import Distance
+from zoo.components import Distance, overrides
 from zoo.compose import Composition
 from zoo.draws import Draws
 from zoo.errors import BadData, IncompatibleParts

@@ -90,6 +90,11 @@ class LipschitzConstraint(nn.Module):
         """Called after each optimiser step with the means of what was recorded in it."""
 
 
+def overrides(constraint: LipschitzConstraint, moment: str) -> bool:
+    """Whether a constraint does anything at a moment: `parametrize`, `penalty` or `project`."""
+    return getattr(type(constraint), moment) is not getattr(LipschitzConstraint, moment)
+
+
 @dataclass(frozen=True)
 class Stage:
     """One stage of a backbone: its name, and the channels and the stride of its feature map."""

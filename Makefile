@@ -1,0 +1,63 @@
+# Everything that people and CI do with this repository. `make help` lists it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
+EDITABLE := -e '.[dev]' $(foreach plugin,$(PLUGINS),-e $(dir $(plugin)))
+STAMP := $(VENV)/.installed
+# One thread a process: tests run two at a time, and results do not depend on the number of threads.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: help demo test test-gpu test-alone lint docs docs-check bench sync bundle format clean
+
+help: ## Show this.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): pyproject.toml constraints.txt $(PLUGINS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt hatchling editables
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation $(EDITABLE)
+	touch $@
+
+demo: $(STAMP) ## Install everything and train WGAN-GP on 1,797 handwritten digits.
+	$(BIN)/zoo train wgan-gp --dataset digits --name demo-$$(date +%Y%m%d-%H%M%S)
+
+test: $(STAMP) ## Run all tests, the plugins' included.
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m 'not gpu'
+
+test-gpu: $(STAMP) ## Run the tests that need a CUDA device.
+	$(BIN)/python -m pytest -m gpu tests
+
+lint: $(STAMP) ## Check format, style, types and the direction of imports.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Format the code.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(STAMP) ## Write the generated parts of the documents anew.
+	$(BIN)/python scripts/docs.py
+
+docs-check: $(STAMP) ## Check that the generated parts of the documents are current.
+	$(BIN)/python scripts/docs.py --check
+
+bench: $(STAMP) ## Run the benchmarks; they print ratios.
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/overhead.py
+
+sync: ## Reinstall the packages' metadata and write the catalogue's `provides` anew.
+	rm -f $(STAMP)
+	$(MAKE) $(STAMP)
+	$(BIN)/python scripts/sync_catalogue.py
+
+bundle: $(STAMP) ## Gather the project's pure-Python wheels in bundle/, to be put on PYTHONPATH elsewhere.
+	rm -rf bundle
+	for package in . $(dir $(PLUGINS)); do $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir bundle/wheels $$package || exit 1; done
+	$(BIN)/python -m pip install --quiet --no-deps --no-index --target bundle/site bundle/wheels/*.whl
+	@echo "Use it with: PYTHONPATH=bundle/site python -m zoo"
+
+clean: ## Remove what was built; runs stay.
+	rm -rf $(VENV) bundle build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
