@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from zoo.catalogue import Catalogue
 from zoo.cli.tables import as_json, print_json, print_table
 from zoo.errors import UnknownName
 from zoo.hookspecs import HOOKS
@@ -60,6 +59,8 @@ def search(text: tuple[str, ...], json_: bool) -> None:
       zoo search gradient penalty
       zoo search backbone
     """
+    from zoo.catalogue import Catalogue
+
     found = Catalogue.read().search(" ".join(text))
     here = {entry.dist for entry in Index.scan().entries}
     if json_:

@@ -133,7 +133,7 @@ def test_images_of_different_sizes_need_a_side(tmp_path):
     meta = tmp_path / "food-101" / "meta"
     meta.mkdir()
     (meta / "train.json").write_text('{"ape": ["ape/0", "ape/1"], "bee": ["ape/2"]}')
-    with pytest.raises(BadData, match=r"images of Food101 differ in size \(12x20 and .*dataset\.side"):
+    with pytest.raises(BadData, match=r"^the images of Food101 differ in size \(12x20 and .*dataset\.side"):
         torchvision(which="Food101", root=str(tmp_path))
     data = torchvision(which="Food101", root=str(tmp_path), side=8)
     assert [round(value / 80) for value in data.samples.float().mean((1, 2, 3)).tolist()] == [0, 1, 2]

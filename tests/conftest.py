@@ -1,0 +1,95 @@
+"""Fixtures: distributions on disk with metadata of their own, and small parts that are no plugins."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from zoo import Critic, Density, Generator
+from zoo.index import Index
+from zoo.plugins import Plugins
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """`install(dist, entry_points, code)` puts a distribution on the path; returns nothing."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+
+    def put(dist, entry_points, code="", version="1.0"):
+        metadata = site / f"{dist.replace('-', '_')}-{version}.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Name: {dist}\nVersion: {version}\n")
+        content = entry_points if isinstance(entry_points, bytes) else entry_points.encode()
+        (metadata / "entry_points.txt").write_bytes(content)
+        (site / f"{dist.replace('-', '_')}.py").write_text(code)
+
+    put.site = site
+    return put
+
+
+@pytest.fixture
+def plugins_of(install):
+    """The plugins that `install` has put on the path, and no others."""
+    return lambda: Plugins(Index.scan([str(install.site)]))
+
+
+@pytest.fixture
+def zoo_command(tmp_path):
+    """Runs the real command in a process of its own, in an empty folder."""
+
+    def run(*arguments, code=0, cwd=tmp_path, env=None):
+        import os
+
+        command = [sys.executable, "-m", "zoo", *map(str, arguments)]
+        environment = {**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1", **(env or {})}
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, env=environment)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    return run
+
+
+class Line(Density):
+    """N(mean, 1) on the line."""
+
+    def __init__(self, mean=0.0):
+        self.shape = (1,)
+        self.mean = mean
+
+    def sample(self, n, draws):
+        return draws.randn(n, 1) + self.mean
+
+
+class Shift(Generator):
+    """z + theta."""
+
+    def __init__(self, theta=0.0):
+        super().__init__()
+        self.latent_dim = 1
+        self.theta = nn.Parameter(torch.tensor([theta]))
+
+    def forward(self, z, condition=None):
+        return z + self.theta
+
+
+class Slope(Critic):
+    """psi * x + offset."""
+
+    def __init__(self, psi=0.5):
+        super().__init__()
+        self.psi = nn.Parameter(torch.tensor([psi]))
+        self.offset = nn.Parameter(torch.zeros(1))
+
+    def forward(self, samples, condition=None):
+        return (samples * self.psi).flatten(1).sum(1) + self.offset
+
+
+@pytest.fixture
+def small():
+    """A density, a generator and a critic with a parameter or two."""
+    return {"dataset": Line(2.0), "generator": Shift(), "critic": Slope()}

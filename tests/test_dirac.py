@@ -1,0 +1,277 @@
+"""The Dirac-GAN (Mescheder et al., 2018, definition 2.1), trained by the project's own trainer.
+
+The data is one point, the generator is one number theta, and the critic is the line psi * x. Every method's steps
+are then a map of the plane whose orbits and fixed points are known. Scores are high for real here, so psi has the
+opposite sign to the paper's. Ours is the alternating game: the critic's steps, then the generator's.
+"""
+
+import cmath
+import math
+
+import pytest
+import torch
+
+from zoo import Critic, Density, Generator
+from zoo.api import compose_table
+from zoo.recipe import normalized
+from zoo.trainer import Trainer
+
+DOUBLE = torch.float64
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Point(Density):
+    shape = (1,)
+
+    def sample(self, n, draws):
+        return torch.zeros(n, 1)
+
+
+class Dirac(Generator):
+    latent_dim = 1
+
+    def __init__(self, theta):
+        super().__init__()
+        self.theta = torch.nn.Parameter(torch.tensor([theta], dtype=DOUBLE))
+
+    def forward(self, z, condition=None):
+        return self.theta.float().expand(len(z), 1)
+
+
+class Line(Critic):
+    def __init__(self, psi):
+        super().__init__()
+        self.psi = torch.nn.Parameter(torch.tensor([psi], dtype=DOUBLE))
+
+    def forward(self, samples, condition=None):
+        return samples.to(DOUBLE) @ self.psi
+
+
+def r1(gamma):
+    """Mescheder's R1 with his half: gamma/2 * E |grad D(x)|^2 at real points."""
+    return {"name": "gradient-penalty", "sample": "real", "constant": 0.0, "weight": gamma / 2}
+
+
+def gradient_penalty(weight, sides="two"):
+    return {"name": "gradient-penalty", "weight": weight, "sides": sides}
+
+
+def clipping(limit):
+    return {"name": "weight-clipping", "limit": limit}
+
+
+def game(distance, constraint="none", *, start=(1.0, 1.0), h=0.1, critic_steps=1):
+    table = {
+        "distance": distance,
+        "lipschitz_constraint": constraint,
+        "train": {
+            "batch_size": 2,
+            "critic_steps": critic_steps,
+            "average": 0.0,
+            "optimizer": {"name": "SGD", "lr": h},
+        },
+    }
+    theta, psi = start
+    given = {"dataset": Point(), "generator": Dirac(theta), "critic": Line(psi)}
+    return Trainer(compose_table(normalized(table), given=given, device="cpu"))
+
+
+def place(trainer):
+    networks = trainer.composition.networks
+    return networks["generator"].theta.item(), networks["critic"].psi.item()
+
+
+def orbit(steps, *arguments, **settings):
+    """Where the game is after each of `steps` iterations, `(steps, 2)`: theta and psi."""
+    trainer = game(*arguments, **settings)
+    places = []
+    for _ in range(steps):
+        trainer.iterate()
+        places.append(place(trainer))
+    return torch.tensor(places, dtype=DOUBLE)
+
+
+def radius(places):
+    return places.norm(dim=1)
+
+
+def sigmoid(t):
+    return 1 / (1 + math.exp(-t))
+
+
+GENERATOR_SLOPES = {
+    "minimax": lambda score: -sigmoid(score),
+    "non-saturating": lambda score: sigmoid(score) - 1,
+    "wasserstein": lambda score: -1.0,
+    "loss-sensitive": lambda score: -1.0,
+}
+CRITIC_SLOPES = {
+    "minimax": lambda theta, psi: sigmoid(psi * theta) * theta,
+    "non-saturating": lambda theta, psi: sigmoid(psi * theta) * theta,
+    "wasserstein": lambda theta, psi: theta,
+    # The hinge |theta| + psi * theta, with the default margin.
+    "loss-sensitive": lambda theta, psi: theta if abs(theta) + psi * theta > 0 else 0.0,
+}
+PENALTY_SLOPES = {
+    "none": lambda psi: 0.0,
+    "r1": lambda psi: 0.6 * psi,
+    "two-sided": lambda psi: 4 * (abs(psi) - 1) * math.copysign(1, psi),
+    "one-sided": lambda psi: 4 * max(abs(psi) - 1, 0) * math.copysign(1, psi),
+    "clipping": lambda psi: 0.0,
+}
+CONSTRAINTS = {
+    "none": "none",
+    "r1": r1(0.6),
+    "two-sided": gradient_penalty(2.0),
+    "one-sided": gradient_penalty(2.0, "one"),
+    "clipping": clipping(0.8),
+}
+
+
+@pytest.mark.parametrize("critic_steps", [1, 3])
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+@pytest.mark.parametrize("distance", CRITIC_SLOPES)
+def test_the_trainer_takes_the_steps_that_the_formulas_give(distance, constraint, critic_steps):
+    h, (theta, psi) = 0.1, (1.0, 1.0)
+    places = orbit(40, distance, CONSTRAINTS[constraint], start=(theta, psi), h=h, critic_steps=critic_steps)
+    expected = []
+    for _ in range(40):
+        for _ in range(critic_steps):
+            psi -= h * (CRITIC_SLOPES[distance](theta, psi) + PENALTY_SLOPES[constraint](psi))
+            psi = min(max(psi, -0.8), 0.8) if constraint == "clipping" else psi
+        theta -= h * GENERATOR_SLOPES[distance](psi * theta) * psi
+        expected.append((theta, psi))
+    # Slopes are single precision whatever the networks are.
+    torch.testing.assert_close(places, torch.tensor(expected, dtype=DOUBLE), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("distance", ["minimax", "wasserstein"])
+def test_without_a_constraint_the_game_orbits_the_data_and_does_not_converge(distance):
+    r = radius(orbit(500, distance))
+    assert 1.3 < r.min()
+    assert r.max() < 1.55
+    assert 1.40 < r[-1] < 1.46
+
+
+def test_the_non_saturating_game_converges_too_slowly_to_arrive():
+    r = radius(orbit(500, "non-saturating"))
+    assert 0.1 < r[-1] < 0.6
+
+
+def test_weight_clipping_at_1_ends_on_an_orbit_of_radius_1():
+    places = orbit(500, "wasserstein", clipping(1.0))
+    assert places[:, 1].abs().max() <= 1
+    assert 0.9 < radius(places[-100:]).min()
+    assert radius(places[-100:]).max() < 1.1
+
+
+def test_more_critic_steps_make_the_clipped_orbit_narrow_but_no_point():
+    late = orbit(500, "wasserstein", clipping(1.0), critic_steps=5)[-150:, 0].abs()
+    assert 0.2 < late.max() <= 0.45
+
+
+def slide(weight, side, start, seconds):
+    """Where theta is on its way to 2 * weight * side, once psi follows it as side - theta / (2 * weight)."""
+    wrong = 2 * weight * side
+    return wrong + (start - wrong) * math.exp(-seconds / (2 * weight))
+
+
+@pytest.mark.parametrize(("weight", "steps"), [(1.0, 1200), (10.0, 600)])
+@pytest.mark.parametrize("side", [1, -1])
+def test_the_two_sided_penalty_holds_a_linear_critic_on_its_side_and_theta_slides_to_a_wrong_point(
+    weight, steps, side
+):
+    h = 0.01
+    places = orbit(steps, "wasserstein", gradient_penalty(weight), start=(1.0, float(side)), h=h)
+    theta, psi = places[-1].tolist()
+    # The critic takes about 1 / (2 weight) to find its valley; from there on the closed form holds.
+    settled = int(10 / (2 * weight) / h)
+    reached = slide(weight, side, places[settled, 0].item(), (steps - 1 - settled) * h)
+    assert theta == pytest.approx(reached, abs=0.02 * weight)
+    assert psi == pytest.approx(side - theta / (2 * weight), abs=0.02)
+    assert abs(theta) > 0.5
+
+
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize("critic_steps", [1, 5])
+def test_the_wrong_point_of_wgan_gp_is_twice_the_weight_from_the_data(side, critic_steps):
+    start = (1.9 * side, 0.05 * side)
+    theta, psi = orbit(800, "wasserstein", gradient_penalty(1.0), start=start, h=0.01, critic_steps=critic_steps)[-1]
+    assert theta.item() == pytest.approx(2 * side, abs=0.01)
+    assert psi.item() == pytest.approx(0, abs=0.01)
+
+
+def test_the_one_sided_penalty_leaves_an_orbit_of_radius_1():
+    r = radius(orbit(500, "wasserstein", gradient_penalty(1.0, "one")))
+    assert 0.9 < r[-100:].min()
+    assert r[-100:].max() < 1.1
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.3])
+@pytest.mark.parametrize("distance", ["minimax", "non-saturating", "wasserstein"])
+def test_the_zero_centred_penalty_at_real_points_converges(distance, gamma):
+    assert radius(orbit(500, distance, r1(gamma)))[-1] < 1e-2
+
+
+def test_the_zero_centred_penalty_converges_when_it_is_due_every_fourth_step_only():
+    assert radius(orbit(500, "minimax", r1(1.0) | {"every": 4}))[-1] < 1e-2
+
+
+HALF_OR_ONE = {"minimax": 0.5, "non-saturating": 0.5, "wasserstein": 1.0}
+"""f'(0): how fast critic and generator turn about the data."""
+
+
+def one_iteration(distance, constraint, h):
+    """The matrix of one iteration near the data, measured: `(theta, psi)` after, by before."""
+    near = 1e-4
+    columns = [orbit(1, distance, constraint, start=s, h=h)[0] / near for s in [(near, 0.0), (0.0, near)]]
+    return torch.stack(columns, dim=1)
+
+
+def eigenvalues(gamma, speed, h):
+    """Those of psi' = (1 - h gamma) psi - h f' theta, theta' = theta + h f' psi', in order of their angle."""
+    determinant = 1 - h * gamma
+    half_trace = (1 + determinant - (h * speed) ** 2) / 2
+    root = cmath.sqrt(half_trace**2 - determinant)
+    return [half_trace - root, half_trace + root]
+
+
+@pytest.mark.parametrize("h", [0.1, 0.01])
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 2.0])
+@pytest.mark.parametrize("distance", HALF_OR_ONE)
+def test_the_eigenvalues_of_one_iteration_are_those_of_the_theory(distance, gamma, h):
+    constraint = r1(gamma) if gamma else "none"
+    measured = torch.linalg.eigvals(one_iteration(distance, constraint, h))
+    expected = torch.tensor(eigenvalues(gamma, HALF_OR_ONE[distance], h), dtype=measured.dtype)
+    torch.testing.assert_close(measured.abs().sort().values, expected.abs().sort().values, rtol=0, atol=1e-6)
+    torch.testing.assert_close(measured.real.sort().values, expected.real.sort().values, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("distance", HALF_OR_ONE)
+def test_alternating_steps_without_a_constraint_neither_grow_nor_shrink(distance):
+    sizes = torch.linalg.eigvals(one_iteration(distance, "none", 0.1)).abs()
+    if distance == "non-saturating":
+        # Its two losses differ away from the data only.
+        assert sizes.tolist() == pytest.approx([1, 1], abs=1e-6)
+    assert sizes.tolist() == pytest.approx([1, 1], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("gamma", "rates"), [(0.0, [-0.5j, 0.5j]), (0.3, [-0.15 - 0.477j, -0.15 + 0.477j]), (2.0, [-1.866, -0.134])]
+)
+def test_small_steps_approach_mescheders_eigenvalues_of_the_flow(gamma, rates):
+    h = 0.001
+    constraint = r1(gamma) if gamma else "none"
+    measured = torch.linalg.eigvals(one_iteration("minimax", constraint, h)).log() / h
+    flow = cmath.sqrt(gamma**2 / 4 - 1 / 4)
+    expected = torch.tensor([-gamma / 2 - flow, -gamma / 2 + flow])
+    for values in (measured.to(expected.dtype), torch.tensor(rates, dtype=expected.dtype)):
+        torch.testing.assert_close(values.real.sort().values, expected.real.sort().values, rtol=0, atol=3e-3)
+        torch.testing.assert_close(values.imag.sort().values, expected.imag.sort().values, rtol=0, atol=3e-3)
