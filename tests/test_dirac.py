@@ -2,7 +2,8 @@
 
 The data is one point, the generator is one number theta, and the critic is the line psi * x. Every method's steps
 are then a map of the plane whose orbits and fixed points are known. Scores are high for real here, so psi has the
-opposite sign to the paper's. Ours is the alternating game: the critic's steps, then the generator's.
+opposite sign to the paper's, and its start (1, 1) is our (1, -1). Ours is the alternating game: the critic's steps,
+then the generator's.
 """
 
 import cmath
@@ -67,7 +68,7 @@ def clipping(limit):
     return {"name": "weight-clipping", "limit": limit}
 
 
-def game(distance, constraint="none", *, start=(1.0, 1.0), h=0.1, critic_steps=1):
+def game(distance, constraint="none", *, start=(1.0, -1.0), h=0.1, critic_steps=1):
     table = {
         "distance": distance,
         "lipschitz_constraint": constraint,
@@ -139,89 +140,89 @@ CONSTRAINTS = {
 @pytest.mark.parametrize("constraint", CONSTRAINTS)
 @pytest.mark.parametrize("distance", CRITIC_SLOPES)
 def test_the_trainer_takes_the_steps_that_the_formulas_give(distance, constraint, critic_steps):
-    h, (theta, psi) = 0.1, (1.0, 1.0)
-    places = orbit(40, distance, CONSTRAINTS[constraint], start=(theta, psi), h=h, critic_steps=critic_steps)
+    h, (theta, psi) = 0.3, (1.0, 1.0)
+    places = orbit(15, distance, CONSTRAINTS[constraint], start=(theta, psi), h=h, critic_steps=critic_steps)
     expected = []
-    for _ in range(40):
+    for _ in range(15):
         for _ in range(critic_steps):
             psi -= h * (CRITIC_SLOPES[distance](theta, psi) + PENALTY_SLOPES[constraint](psi))
             psi = min(max(psi, -0.8), 0.8) if constraint == "clipping" else psi
         theta -= h * GENERATOR_SLOPES[distance](psi * theta) * psi
         expected.append((theta, psi))
-    # Slopes are single precision whatever the networks are.
     torch.testing.assert_close(places, torch.tensor(expected, dtype=DOUBLE), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("distance", ["minimax", "wasserstein"])
-def test_without_a_constraint_the_game_orbits_the_data_and_does_not_converge(distance):
+@pytest.mark.parametrize(("distance", "last"), [("minimax", 1.41), ("wasserstein", 1.42)])
+def test_without_a_constraint_the_game_orbits_the_data_and_does_not_converge(distance, last):
     r = radius(orbit(500, distance))
-    assert 1.3 < r.min()
-    assert r.max() < 1.55
-    assert 1.40 < r[-1] < 1.46
+    assert r.min() > 1.40
+    assert r.max() < 1.5
+    assert r[-1].item() == pytest.approx(last, abs=0.01)
 
 
 def test_the_non_saturating_game_converges_too_slowly_to_arrive():
     r = radius(orbit(500, "non-saturating"))
-    assert 0.1 < r[-1] < 0.6
+    assert r[-1].item() == pytest.approx(0.38, abs=0.005)
 
 
-def test_weight_clipping_at_1_ends_on_an_orbit_of_radius_1():
-    places = orbit(500, "wasserstein", clipping(1.0))
-    assert places[:, 1].abs().max() <= 1
-    assert 0.9 < radius(places[-100:]).min()
-    assert radius(places[-100:]).max() < 1.1
+@pytest.mark.parametrize(
+    ("distance", "constraint"),
+    [
+        ("wasserstein", clipping(1.0)),
+        ("wasserstein", gradient_penalty(1.0, "one")),
+        ("loss-sensitive", "none"),
+    ],
+    ids=["clipping", "one-sided", "loss-sensitive"],
+)
+def test_a_slope_that_is_bounded_by_1_ends_on_an_orbit_of_radius_1(distance, constraint):
+    late = radius(orbit(300, distance, constraint)[-100:])
+    assert late.min() > 0.95
+    assert late.max() < 1.05
 
 
 def test_more_critic_steps_make_the_clipped_orbit_narrow_but_no_point():
-    late = orbit(500, "wasserstein", clipping(1.0), critic_steps=5)[-150:, 0].abs()
-    assert 0.2 < late.max() <= 0.45
+    places = orbit(150, "wasserstein", clipping(1.0), critic_steps=5)
+    assert places[:, 1].abs().max() <= 1
+    assert 0.3 < places[-100:, 0].abs().max() <= 0.45
 
 
-def slide(weight, side, start, seconds):
-    """Where theta is on its way to 2 * weight * side, once psi follows it as side - theta / (2 * weight)."""
-    wrong = 2 * weight * side
-    return wrong + (start - wrong) * math.exp(-seconds / (2 * weight))
-
-
-@pytest.mark.parametrize(("weight", "steps"), [(1.0, 1200), (10.0, 600)])
+@pytest.mark.parametrize(("weight", "steps"), [(3.0, 200), (10.0, 100)])
 @pytest.mark.parametrize("side", [1, -1])
-def test_the_two_sided_penalty_holds_a_linear_critic_on_its_side_and_theta_slides_to_a_wrong_point(
-    weight, steps, side
-):
-    h = 0.01
+def test_the_two_sided_penalty_holds_a_linear_critic_on_its_side_so_theta_slides_past_the_data(weight, steps, side):
+    h, wrong = 0.02, 2 * weight * side
     places = orbit(steps, "wasserstein", gradient_penalty(weight), start=(1.0, float(side)), h=h)
+    # psi' = -theta - 2 weight (psi - side) and theta' = psi have one fast rate, gone soon, and this slow one.
+    slow = weight - math.sqrt(weight**2 - 1)
+    settled = steps // 4
+    away = (places[settled, 0].item() - wrong) * math.exp(-slow * (steps - 1 - settled) * h)
     theta, psi = places[-1].tolist()
-    # The critic takes about 1 / (2 weight) to find its valley; from there on the closed form holds.
-    settled = int(10 / (2 * weight) / h)
-    reached = slide(weight, side, places[settled, 0].item(), (steps - 1 - settled) * h)
-    assert theta == pytest.approx(reached, abs=0.02 * weight)
-    assert psi == pytest.approx(side - theta / (2 * weight), abs=0.02)
-    assert abs(theta) > 0.5
+    assert theta == pytest.approx(wrong + away, abs=0.02)
+    assert psi == pytest.approx(-slow * away, abs=0.01)
+    assert psi == pytest.approx(side - theta / (2 * weight), abs=0.03)
 
 
-@pytest.mark.parametrize("side", [1, -1])
-@pytest.mark.parametrize("critic_steps", [1, 5])
+@pytest.mark.parametrize(("side", "critic_steps"), [(1, 1), (-1, 1), (1, 5)])
 def test_the_wrong_point_of_wgan_gp_is_twice_the_weight_from_the_data(side, critic_steps):
-    start = (1.9 * side, 0.05 * side)
-    theta, psi = orbit(800, "wasserstein", gradient_penalty(1.0), start=start, h=0.01, critic_steps=critic_steps)[-1]
-    assert theta.item() == pytest.approx(2 * side, abs=0.01)
-    assert psi.item() == pytest.approx(0, abs=0.01)
+    start = (1.0, float(side))
+    places = orbit(180, "wasserstein", gradient_penalty(1.0), start=start, h=0.05, critic_steps=critic_steps)
+    theta, psi = places[-1].tolist()
+    assert theta == pytest.approx(2 * side, abs=0.02)
+    assert psi == pytest.approx(0, abs=0.02)
 
 
-def test_the_one_sided_penalty_leaves_an_orbit_of_radius_1():
-    r = radius(orbit(500, "wasserstein", gradient_penalty(1.0, "one")))
-    assert 0.9 < r[-100:].min()
-    assert r[-100:].max() < 1.1
+@pytest.mark.parametrize(
+    ("distance", "gamma", "last"),
+    [("minimax", 1.0, 4e-9), ("minimax", 0.3, 5e-4), ("wasserstein", 1.0, 5e-12)],
+)
+def test_the_zero_centred_penalty_at_real_points_converges(distance, gamma, last):
+    r = radius(orbit(500, distance, r1(gamma)))[-1]
+    assert r < 1e-2
+    assert r.item() == pytest.approx(last, rel=0.1)
 
 
-@pytest.mark.parametrize("gamma", [1.0, 0.3])
-@pytest.mark.parametrize("distance", ["minimax", "non-saturating", "wasserstein"])
-def test_the_zero_centred_penalty_at_real_points_converges(distance, gamma):
-    assert radius(orbit(500, distance, r1(gamma)))[-1] < 1e-2
-
-
-def test_the_zero_centred_penalty_converges_when_it_is_due_every_fourth_step_only():
-    assert radius(orbit(500, "minimax", r1(1.0) | {"every": 4}))[-1] < 1e-2
+def test_the_zero_centred_penalty_converges_as_fast_when_it_is_due_every_fourth_step_with_four_times_the_weight():
+    always, lazy = (radius(orbit(200, "minimax", r1(1.0) | {"every": every}))[-1] for every in (1, 4))
+    assert 0.1 < lazy / always < 10
 
 
 HALF_OR_ONE = {"minimax": 0.5, "non-saturating": 0.5, "wasserstein": 1.0}
@@ -255,12 +256,9 @@ def test_the_eigenvalues_of_one_iteration_are_those_of_the_theory(distance, gamm
 
 
 @pytest.mark.parametrize("distance", HALF_OR_ONE)
-def test_alternating_steps_without_a_constraint_neither_grow_nor_shrink(distance):
+def test_alternating_steps_without_a_constraint_neither_grow_nor_shrink_near_the_data(distance):
     sizes = torch.linalg.eigvals(one_iteration(distance, "none", 0.1)).abs()
-    if distance == "non-saturating":
-        # Its two losses differ away from the data only.
-        assert sizes.tolist() == pytest.approx([1, 1], abs=1e-6)
-    assert sizes.tolist() == pytest.approx([1, 1], abs=1e-6)
+    assert sizes.tolist() == pytest.approx([1, 1], abs=1e-5)
 
 
 @pytest.mark.parametrize(

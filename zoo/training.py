@@ -83,8 +83,11 @@ class Training:
 
 
 def factor(schedule: str, step: int, steps: int) -> float:
-    """What the learning rates are multiplied by at an iteration: 1 at step 0, 0 at `steps` unless constant."""
-    progress = min(step / steps, 1.0)
+    """What the learning rates are multiplied by at an iteration: 1 at the first, near 0 at the last unless constant.
+
+    Beyond the last, as in a run that was extended, it stays what it was there.
+    """
+    progress = min(step, steps - 1) / steps
     if schedule == "linear":
         return 1.0 - progress
     return 0.5 * (1.0 + math.cos(math.pi * progress)) if schedule == "cosine" else 1.0
