@@ -1,7 +1,8 @@
 """What the generic trainer costs: its iteration against a hand-written loop of the same step, interleaved.
 
-Usage: python benchmarks/overhead.py [--rounds N]. Prints the median of the ratios of neighbouring runs, and an A/A control (the
-hand-written loop against a second copy of itself); a control off by more than 3% makes the run void.
+Usage: python benchmarks/overhead.py [--rounds N]
+
+Prints the median of the ratios of neighbouring runs, and an A/A control (the hand-written loop against a second copy of itself); a control off by more than 3% makes the run void.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, one thread, {rounds} rounds; goal: ratio <= {GOAL}, control within {CONTROL:.0%}")
+    print(
+        f"torch {torch.__version__}, one thread, {rounds} rounds; goal: ratio <= {GOAL}, control within {CONTROL:.0%}"
+    )
     for case in ("mlp", "dcgan-32"):
         ratio, control = measure(case, rounds)
         verdict = "void: the control is off" if abs(control - 1) > CONTROL else "ok" if ratio <= GOAL else "MISSED"

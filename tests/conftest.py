@@ -1,15 +1,18 @@
 """Fixtures: distributions on disk with metadata of their own, and small parts that are no plugins."""
 
+import os
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import nn
 
 from zoo import Critic, Density, Generator
+from zoo.cli import main
 from zoo.index import Index
-from zoo.plugins import Plugins
+from zoo.plugins import Plugins, installed
 
 
 @pytest.fixture
@@ -37,16 +40,41 @@ def plugins_of(install):
     return lambda: Plugins(Index.scan([str(install.site)]))
 
 
+@dataclass
+class Output:
+    stdout: str
+    stderr: str
+
+
 @pytest.fixture
-def zoo_command(tmp_path):
+def zoo_command(tmp_path, monkeypatch, capsys):
+    """Runs the command line in this process, in an empty folder; an error that is not the user's passes through."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments, code=0):
+        monkeypatch.setattr(sys, "argv", ["zoo", *map(str, arguments)])
+        installed.cache_clear()
+        try:
+            main()
+            returned = 0
+        except SystemExit as stop:
+            returned = stop.code or 0
+        output = Output(*capsys.readouterr())
+        assert returned == code, output
+        return output
+
+    return run
+
+
+@pytest.fixture
+def zoo_process(tmp_path):
     """Runs the real command in a process of its own, in an empty folder."""
 
-    def run(*arguments, code=0, cwd=tmp_path, env=None):
-        import os
-
+    def run(*arguments, code=0):
         command = [sys.executable, "-m", "zoo", *map(str, arguments)]
-        environment = {**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1", **(env or {})}
-        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, env=environment)
+        environment = {**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=environment)
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr, done.stderr
         return done

@@ -204,7 +204,7 @@ def test_the_two_sided_penalty_holds_a_linear_critic_on_its_side_so_theta_slides
 @pytest.mark.parametrize(("side", "critic_steps"), [(1, 1), (-1, 1), (1, 5)])
 def test_the_wrong_point_of_wgan_gp_is_twice_the_weight_from_the_data(side, critic_steps):
     start = (1.0, float(side))
-    places = orbit(180, "wasserstein", gradient_penalty(1.0), start=start, h=0.05, critic_steps=critic_steps)
+    places = orbit(90, "wasserstein", gradient_penalty(1.0), start=start, h=0.1, critic_steps=critic_steps)
     theta, psi = places[-1].tolist()
     assert theta == pytest.approx(2 * side, abs=0.02)
     assert psi == pytest.approx(0, abs=0.02)

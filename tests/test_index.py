@@ -9,7 +9,6 @@ from zoo.errors import BrokenPlugin, DuplicateName, UnknownName
 from zoo.index import Index
 
 
-
 def scan(install):
     return Index.scan([str(install.site)])
 

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from zoo.trainer import Trainer
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-from overhead import composition, handwritten  # noqa: E402
+from overhead import composition, handwritten
 
 
 class Recorder(TorchDispatchMode):

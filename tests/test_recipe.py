@@ -6,7 +6,7 @@ import pytest
 import tomli_w
 
 from zoo.errors import BadRecipe, UnknownName, UsageError
-from zoo.recipe import Choice, Recipe, assign, for_kind, layered, normalized, parse_assignment, read_table
+from zoo.recipe import Choice, Recipe, assign, for_kinds, layered, normalized, parse_assignment, read_table
 
 FULL = """
 variant = "wgan-gp"
@@ -68,9 +68,11 @@ def test_an_optimizer_merges_as_a_choice_and_single_phases_on_their_own():
 
 
 def test_defaults_for_a_kind_of_data_lie_over_the_common_ones():
-    table = normalized({"generator": "dcgan", "for": {"vector": {"generator": "mlp"}}})
-    assert layered(for_kind(table, "vector"))["generator"] == {"name": "mlp"}
-    assert layered(for_kind(table, "image"))["generator"] == {"name": "dcgan"}
+    special = {"vector": {"generator": "mlp"}, "tiny-image": {"generator": {"width": 8}}}
+    table = normalized({"generator": "dcgan", "for": special})
+    assert layered(for_kinds(table, ["vector"]))["generator"] == {"name": "mlp"}
+    assert layered(for_kinds(table, ["image"]))["generator"] == {"name": "dcgan"}
+    assert layered(for_kinds(table, ["image", "tiny-image"]))["generator"] == {"name": "dcgan", "width": 8}
 
 
 @pytest.mark.parametrize(
@@ -121,6 +123,7 @@ def test_settings_of_an_axis_that_the_recipe_has_not_are_refused():
         ({"lipschitz_constraint": [{"weight": 1}]}, "each constraint needs a name"),
         ({"lipschitz_constraint": ["a", "a"]}, "named twice"),
         ({"train": 3}, "train must be a table"),
+        ({"for": {"imgae": {}}}, "Did you mean image"),
     ],
 )
 def test_what_is_no_recipe_is_refused_with_its_place(table, words):

@@ -128,21 +128,21 @@ def train(
     composition = compose_table(
         normalized(table), pairs, device=device, given=given, allow_incompatible=allow_incompatible
     )
-    folder = Folder.create(Path(out) / (name or run_name(composition.recipe)), composition.recipe)
-    fit(composition, folder, on_log=on_log, progress=progress)
-    return load(folder.path, device=device, given=given)
+    path = Path(out) / (name or run_name(composition.recipe))
+    start(composition, path, on_log=on_log, progress=progress)
+    return load(path, device=device, given=given)
 
 
-def fit(
+def start(
     composition: Composition,
-    folder: Folder,
+    path: Path,
     *,
-    resume: Mapping[str, Any] | None = None,
     on_log: Callable[[Row], None] | None = None,
     progress: bool = False,
 ) -> Outcome:
-    """Trains a composition in its folder. See `zoo.fit.Fit`."""
-    return Fit(Trainer(composition), folder, on_log, progress).run(resume)
+    """Trains a composition in a new run folder. See `train` for what is raised."""
+    trainer = Trainer(composition)
+    return Fit(trainer, Folder.create(path, composition.recipe), on_log, progress).run()
 
 
 def resume(
@@ -174,8 +174,9 @@ def resume(
     components = Components(plugins or installed(), given or {})
     change = {"steps": total, "schedule_steps": state["schedule_steps"]}
     composition = rebuild(folder, components, resolve_device(device), change)
+    trainer = Trainer(composition)
     folder.write_recipe(composition.recipe)
-    return fit(composition, folder, resume=state, on_log=on_log, progress=progress)
+    return Fit(trainer, folder, on_log, progress).run(state)
 
 
 def run_name(recipe: Recipe) -> str:

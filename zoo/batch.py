@@ -286,14 +286,11 @@ class Batch:
         points = self._point(where)
         if not all(tensor.requires_grad for tensor in _tensors(points)):
             raise IncompatibleParts("slopes are available in the critic's phase only: the points are not tracked.")
-        values = self._values(self._score(where)).float()
+        values = _full(self._values(self._score(where)))
         witness = mean_over_patches(values) if self._witness is None else self._witness(values, self)
         gradients = torch.autograd.grad(witness.sum(), _tensors(points), create_graph=True)
-        return (
-            torch.cat([g.float().flatten(1) for g in gradients], dim=1)
-            if len(gradients) > 1
-            else (gradients[0].float().flatten(1))
-        )
+        rows = [_full(gradient).flatten(1) for gradient in gradients]
+        return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
 
 
 class _Head(Batch):
@@ -315,6 +312,11 @@ class _Head(Batch):
 
 def _tensors(samples: Samples) -> tuple[Tensor, ...]:
     return samples if isinstance(samples, tuple) else (samples,)
+
+
+def _full(tensor: Tensor) -> Tensor:
+    """At least float32: norms and reductions are never taken in half precision."""
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
 def _tracked(samples: Samples) -> Samples:

@@ -30,7 +30,7 @@ def check(composition: Composition, allow_incompatible: bool = False) -> None:
         IncompatibleParts: A network's output has the wrong shape, or two parts do not work together.
     """
     _check_batch_size(composition)
-    if "generator" not in composition.networks or composition.parts.distance is None:
+    if "generator" not in composition.networks:
         return
     with _unchanged(composition):
         fake = _check_generator(composition)
@@ -39,7 +39,9 @@ def check(composition: Composition, allow_incompatible: bool = False) -> None:
         penalised = _penalised_by_sample(composition)
         if penalised and not allow_incompatible:
             _check_independence(composition, penalised)
-    if composition.training.train.micro_batches > 1:
+        for phase in composition.phases:
+            phase.loss(_probe_batch(composition))
+    if composition.training.train.micro_batches > 1 and composition.parts.distance is not None:
         _check_mean(composition.parts.distance, composition.device)
 
 

@@ -81,12 +81,12 @@ def _draw_plane(axes: Any, points: Tensor, real: Tensor, dataset: Dataset) -> No
     plane = torch.cartesian_prod(torch.linspace(y0, y1, side), torch.linspace(x0, x1, side)).flip(1)
     log_density = dataset.log_density(plane) if isinstance(dataset, Density) else None
     if log_density is None:
-        axes.scatter(*real.T, s=4, c="tab:blue", label="real")
+        axes.scatter(*real.numpy().T, s=4, c="tab:blue", label="real")
     else:
         # The square root keeps narrow modes and faint tails visible in one picture.
-        image = (log_density - log_density.max()).div(2).exp().view(side, side)
+        image = (log_density - log_density.max()).div(2).exp().view(side, side).numpy()
         axes.imshow(image, origin="lower", extent=(x0, x1, y0, y1), cmap="Blues", aspect="auto")
-    axes.scatter(*points.T, s=4, c="tab:red", alpha=0.5, label="generated")
+    axes.scatter(*points.numpy().T, s=4, c="tab:red", alpha=0.5, label="generated")
     axes.set(xlim=(x0, x1), ylim=(y0, y1))
 
 

@@ -16,6 +16,8 @@ AXES = ("dataset", "backbone", "generator", "critic", "distance", "procedure")
 """The axes that hold one component; `lipschitz_constraint` holds a list."""
 LIST_AXIS = "lipschitz_constraint"
 KEYS = ("variant", *AXES, LIST_AXIS, "parts", "train", "for", "versions")
+KINDS = ("vector", "image", "tiny-image")
+"""The kinds of data that a `for` table may be for."""
 ARGUMENT = ""
 """The key under which `name:value` keeps its value, until the component's first setting is known."""
 
@@ -123,8 +125,15 @@ def normalized(table: Mapping[str, Any], where: str = "the recipe") -> Table:
     if "parts" in table:
         result["parts"] = {n: choice_table(each, f"{where}: parts.{n}") for n, each in table["parts"].items()}
     if "for" in table:
-        result["for"] = {kind: normalized(each, f"{where}: for.{kind}") for kind, each in table["for"].items()}
+        result["for"] = _normalized_kinds(table["for"], where)
     return result
+
+
+def _normalized_kinds(tables: Mapping[str, Any], where: str) -> Table:
+    for kind in tables:
+        if kind not in KINDS:
+            raise UnknownName(f"kind of data in {where}: for", kind, KINDS)
+    return {kind: normalized(each, f"{where}: for.{kind}") for kind, each in tables.items()}
 
 
 def choice_table(value: Any, where: str) -> Table:
@@ -196,10 +205,10 @@ def _train_over(beneath: Table, above: Table) -> Table:
     return result
 
 
-def for_kind(table: Table, kind: str) -> list[Table]:
-    """A table as the layers that count for one kind of data: its own, then its `for.KIND`."""
+def for_kinds(table: Table, kinds: Iterable[str]) -> list[Table]:
+    """A table as the layers that count for some kinds of data: its own, then its `for.KIND` of each kind in turn."""
     common = {key: value for key, value in table.items() if key != "for"}
-    return [common, table.get("for", {}).get(kind, {})]
+    return [common, *(table.get("for", {}).get(kind, {}) for kind in kinds)]
 
 
 def parse_assignment(text: str) -> tuple[list[str], Any]:

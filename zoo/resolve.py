@@ -14,7 +14,7 @@ from zoo.components import Dataset
 from zoo.errors import BadRecipe, BadSetting, BrokenPlugin
 from zoo.plugins import Plugins
 from zoo.procedures import Procedure
-from zoo.recipe import ARGUMENT, AXES, LIST_AXIS, Choice, Recipe, Table, assign, for_kind, layered, normalized
+from zoo.recipe import ARGUMENT, AXES, LIST_AXIS, Choice, Recipe, Table, assign, for_kinds, layered, normalized
 from zoo.settings import SettingSpec, context_of, resolve, settings_of
 from zoo.training import Training
 
@@ -63,7 +63,7 @@ class Components:
         """
         layers = self._layers(table)
         dataset_choice, dataset = self._dataset(layered(layers), assignments)
-        merged = layered(layer for each in layers for layer in for_kind(each, dataset.kind))
+        merged = layered(layer for each in layers for layer in for_kinds(each, dataset.kinds))
         for path, value in assignments:
             merged = assign(merged, path, value) if path[0] != "dataset" else merged
         recipe = self._resolved(Recipe.of(merged | {"dataset": dataset_choice.table()}))

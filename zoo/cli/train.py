@@ -93,8 +93,7 @@ def _resume(path: Path, variant: str, options: dict[str, Any]) -> None:
 
 
 def _start(variant: str, options: dict[str, Any]) -> None:
-    from zoo.api import compose_table, fit, run_name
-    from zoo.folder import Folder
+    from zoo.api import compose_table, run_name, start
 
     assignments = [parse_assignment(text) for text in options["assignments"]]
     if options["download"]:
@@ -109,8 +108,7 @@ def _start(variant: str, options: dict[str, Any]) -> None:
         _print_composition(composition, options["json_"])
         return
     path = options["out"] / (options["name"] or run_name(composition.recipe))
-    folder = Folder.create(path, composition.recipe)
-    _report(fit(composition, folder, progress=not options["quiet"]), path, options["json_"])
+    _report(start(composition, path, progress=not options["quiet"]), path, options["json_"])
 
 
 def _table(variant: str, options: dict[str, Any]) -> Table:

@@ -11,9 +11,7 @@ USERS = {"array", "image-folder", "torchvision"}
 
 
 def test_the_metadata_declare_what_the_hook_returns():
-    declared = {
-        e.name: e.value for e in distribution("zoo-datasets").entry_points if e.group == "zoo.v1.dataset"
-    }
+    declared = {e.name: e.value for e in distribution("zoo-datasets").entry_points if e.group == "zoo.v1.dataset"}
     assert declared == dict.fromkeys(zoo_datasets.dataset(), "zoo_datasets")
 
 

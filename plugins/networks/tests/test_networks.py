@@ -18,15 +18,8 @@ NORMS = {
 }
 WIDTHS = {(3, 96, 96): 3, (1, 256, 256): 2, (2, 129, 8): 3}
 IMAGES = [(1, 8, 8), (1, 25, 25), (1, 28, 28), (3, 32, 32), *WIDTHS]
-CASES = [
-    (name, shape) for name in GENERATORS for shape in [(2,), *IMAGES] if name == "mlp" or len(shape) == 3
-]
-NORMED = [
-    (name, shape, norm)
-    for name, shape in CASES
-    for norm in NORMS[name]
-    if max(shape) < 256 or norm == "batch"
-]
+CASES = [(name, shape) for name in GENERATORS for shape in [(2,), *IMAGES] if name == "mlp" or len(shape) == 3]
+NORMED = [(name, shape, norm) for name, shape in CASES for norm in NORMS[name] if max(shape) < 256 or norm == "batch"]
 NAME_AND_NORM = [(name, norm) for name, norms in NORMS.items() for norm in norms]
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -59,9 +52,7 @@ def assert_every_parameter_learns(network, output):
 
 def test_the_metadata_declare_what_the_hooks_return():
     declared = {(e.group, e.name) for e in distribution("zoo-networks").entry_points}
-    offered = {("zoo.v1.generator", name) for name in GENERATORS} | {
-        ("zoo.v1.critic", name) for name in CRITICS
-    }
+    offered = {("zoo.v1.generator", name) for name in GENERATORS} | {("zoo.v1.critic", name) for name in CRITICS}
     assert declared == offered
 
 
@@ -163,9 +154,7 @@ def test_copies_and_pickles_compute_the_same_and_share_nothing(name, norm):
 @pytest.mark.parametrize(("name", "norm"), NAME_AND_NORM)
 def test_bf16_autocast_on_channels_last_agrees_with_fp32(name, norm, device):
     shape = (3, 12, 12)
-    generator, critic = (
-        built(networks, name, shape, norm=norm).to(device) for networks in (GENERATORS, CRITICS)
-    )
+    generator, critic = (built(networks, name, shape, norm=norm).to(device) for networks in (GENERATORS, CRITICS))
     z = drawn(8, 128).to(device)
     images = generator(z)
     scores = critic(images)

@@ -74,39 +74,28 @@ def _sample_key(file: Path, keys: list[str], key: str, labels_key: str) -> str:
     others = [name for name in keys if name != labels_key]
     if key or len(others) == 1:
         return key or others[0]
-    raise BadData(
-        f"'{file}' holds {', '.join(keys) or 'no array'}; say which are the samples with `dataset.key`."
-    )
+    raise BadData(f"'{file}' holds {', '.join(keys) or 'no array'}; say which are the samples with `dataset.key`.")
 
 
 def _samples(values: np.ndarray, what: str) -> Tensor:
     if values.dtype != np.uint8 and values.dtype.kind != "f":
-        raise BadData(
-            f"{what} has values of type {values.dtype}; convert them to float32, or images to uint8."
-        )
+        raise BadData(f"{what} has values of type {values.dtype}; convert them to float32, or images to uint8.")
     if values.ndim not in (1, 2, 3, 4) or values.size == 0:
-        raise BadData(
-            f"{what} has shape {values.shape}; samples are (N, D), (N, H, W) or (N, C, H, W), and some."
-        )
+        raise BadData(f"{what} has shape {values.shape}; samples are (N, D), (N, H, W) or (N, C, H, W), and some.")
     if values.ndim > 2:
-        return _image_range(_numbers(_channels_first(values, what), what), what)
+        return _image_range(_numbers(channels_first(values, what), what), what)
     if values.dtype == np.uint8:
-        raise BadData(
-            f"{what} has uint8 vectors of shape {values.shape}; uint8 is for images, convert to float32."
-        )
+        raise BadData(f"{what} has uint8 vectors of shape {values.shape}; uint8 is for images, convert to float32.")
     return _numbers(values.reshape(len(values), -1), what)
 
 
-def _channels_first(values: np.ndarray, what: str) -> np.ndarray:
+def channels_first(values: np.ndarray, what: str) -> np.ndarray:
+    """Images `(N, H, W)`, `(N, C, H, W)` or `(N, H, W, C)` as `(N, C, H, W)`. Raises BadData naming `what`."""
     if values.ndim == 3:
         return values[:, None]
     first, last = values.shape[1] in _CHANNELS, values.shape[3] in _CHANNELS
     if first == last:
-        trouble = (
-            "either the first or the last axis could be"
-            if first
-            else "neither the first nor the last axis is"
-        )
+        trouble = "either the first or the last axis could be" if first else "neither the first nor the last axis is"
         raise BadData(f"{what} has images of shape {values.shape[1:]}: {trouble} one or three channels.")
     return values if first else values.transpose(0, 3, 1, 2)
 
@@ -114,13 +103,11 @@ def _channels_first(values: np.ndarray, what: str) -> np.ndarray:
 def _numbers(values: np.ndarray, what: str) -> Tensor:
     """uint8 as it is, floats in single precision."""
     if values.dtype == np.uint8:
-        return torch.from_numpy(values.copy())
+        return torch.from_numpy(np.ascontiguousarray(values))
     with np.errstate(over="ignore"):
         samples = torch.from_numpy(values.astype(np.float32))
     if not bool(samples.isfinite().all()):
-        raise BadData(
-            f"{what} has values that are NaN, infinite or beyond single precision; clean them first."
-        )
+        raise BadData(f"{what} has values that are NaN, infinite or beyond single precision; clean them first.")
     return samples
 
 
@@ -130,17 +117,14 @@ def _image_range(images: Tensor, what: str) -> Tensor:
     low, high = images.min().item(), images.max().item()
     if low < -1 or high > 1:
         raise BadData(
-            f"{what} has images with values from {low:g} to {high:g}; "
-            "rescale them to [-1, 1] or [0, 1], or use uint8."
+            f"{what} has images with values from {low:g} to {high:g}; rescale them to [-1, 1] or [0, 1], or use uint8."
         )
     return images if low < 0 else images * 2 - 1
 
 
 def _labels(values: np.ndarray, what: str) -> Tensor:
     if values.ndim != 1 or values.dtype.kind not in "iu":
-        raise BadData(
-            f"{what} has shape {values.shape} and type {values.dtype}; class indices are integers (N,)."
-        )
+        raise BadData(f"{what} has shape {values.shape} and type {values.dtype}; class indices are integers (N,).")
     labels = torch.from_numpy(values.astype(np.int64))
     if len(labels) and int(labels.min()) < 0:
         raise BadData(f"{what} has the negative class {int(labels.min())}; classes are counted from 0.")

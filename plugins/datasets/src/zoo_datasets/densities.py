@@ -103,9 +103,7 @@ class SwissRoll(Density):
     def __init__(
         self,
         *,
-        noise: Annotated[
-            float, Setting("standard deviation of the noise, before the division", ge=0.05)
-        ] = 0.25,
+        noise: Annotated[float, Setting("standard deviation of the noise, before the division", ge=0.05)] = 0.25,
     ) -> None:
         self.noise = noise
         self.shape = (2,)

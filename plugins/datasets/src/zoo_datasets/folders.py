@@ -47,15 +47,11 @@ def image_folder(
 
 def _folder(path: str) -> Path:
     if not path:
-        raise BadData(
-            "image-folder needs the folder of the images: give it as `--dataset image-folder:PATH`."
-        )
+        raise BadData("image-folder needs the folder of the images: give it as `--dataset image-folder:PATH`.")
     folder = Path(path).expanduser()
     if not folder.is_dir():
         state = "is a file" if folder.is_file() else "does not exist"
-        raise BadData(
-            f"the image folder '{folder}' {state}; give a folder with `--dataset image-folder:PATH`."
-        )
+        raise BadData(f"the image folder '{folder}' {state}; give a folder with `--dataset image-folder:PATH`.")
     return folder
 
 

@@ -71,9 +71,7 @@ def read_all(
         return None
 
     with ThreadPoolExecutor() as pool:
-        progress = tqdm(
-            pool.map(place, range(count)), "reading images", count, leave=False, delay=1.0, disable=None
-        )
+        progress = tqdm(pool.map(place, range(count)), "reading images", count, leave=False, delay=1.0, disable=None)
         broken = [message for message in progress if message]
     if broken:
         raise BadData(_unreadable(broken, count))

@@ -1,14 +1,13 @@
 """DCGAN (Radford, Metz and Chintala 2015, arXiv 1511.06434), for image sides from 8 to 256.
 
-Resolution halves until the shorter side is between 4 and 7. A side that is not such a base times a power of
-two is made larger by the generator and cropped. Sides below 15 are halved only once; both networks then get
-one more convolution, 3x3 at full resolution.
+Resolution halves until the shorter side is between 4 and 7, and at least twice. A side that is not such a base
+times a power of two is made larger by the generator and cropped.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 from torch import Tensor, nn
 
@@ -25,17 +24,23 @@ from zoo_networks.layers import (
 )
 
 
+Init: TypeAlias = Literal["paper", "torch"]
+_INIT = Setting("paper: weights N(0, 0.02); torch: its defaults, better for narrow networks and tiny images")
+_FEWEST_STAGES = 2
+
+
 class DCGANGenerator(Generator):
     """Transposed 4x4 convolutions of stride 2, ReLU, and tanh: `(N, latent_dim)` to images in [-1, 1].
 
-    Weights are drawn from N(0, 0.02), scales of norms from N(1, 0.02); biases are 0. As in the paper the last
-    layer is not normalised.
+    As the paper has it, weights are drawn from N(0, 0.02), scales of norms from N(1, 0.02), biases are 0, and the
+    last layer is not normalised.
 
     Args:
         shape: The images' (channels, height, width); sides from 8 to 256.
         width: Channels at the largest resolution that has features; they double per lower one, up to 8 times.
         norm: Normalisation between each convolution and its activation; the paper's is batch.
         latent_dim: Size of the latent points.
+        init: Whose initialisation.
 
     Raises:
         IncompatibleParts: `shape` is not an image's, or a side is out of the limits.
@@ -48,12 +53,14 @@ class DCGANGenerator(Generator):
         width: Annotated[int, Setting("channels at the largest resolution", ge=1)] = 64,
         norm: Annotated[Norm, Setting("normalisation before each activation")] = "batch",
         latent_dim: Annotated[int, Setting("size of the latent points", ge=1)] = 128,
+        init: Annotated[Init, _INIT] = "paper",
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         channels, sides = image_shape(shape, "dcgan")
         self.layers = _generator_layers(latent_dim, channels, sides, width, norm)
-        initialise_as_dcgan(self)
+        if init == "paper":
+            initialise_as_dcgan(self)
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images `(N, *shape)` in [-1, 1] from latent points `(N, latent_dim)`."""
@@ -72,6 +79,7 @@ class DCGANCritic(Critic):
         shape: The images' (channels, height, width); sides from 8 to 256.
         width: Channels at the largest resolution that has features; they double per lower one, up to 8 times.
         norm: Normalisation between each convolution but the first and its activation; the paper's is batch.
+        init: Whose initialisation.
 
     Raises:
         IncompatibleParts: `shape` is not an image's, or a side is out of the limits.
@@ -83,11 +91,13 @@ class DCGANCritic(Critic):
         *,
         width: Annotated[int, Setting("channels at the largest resolution", ge=1)] = 64,
         norm: Annotated[Norm, Setting("normalisation before each activation")] = "none",
+        init: Annotated[Init, _INIT] = "paper",
     ) -> None:
         super().__init__()
         channels, sides = image_shape(shape, "dcgan")
         self.layers = _critic_layers(channels, sides, width, norm)
-        initialise_as_dcgan(self)
+        if init == "paper":
+            initialise_as_dcgan(self)
 
     def forward(self, samples: Tensor, condition: Tensor | None = None) -> Tensor:
         """Scores `(N,)` of images `(N, *shape)`."""
@@ -95,20 +105,19 @@ class DCGANCritic(Critic):
         return scores.squeeze(1)
 
 
-def _has_full_resolution(stages: int) -> bool:
-    """Whether there are features at the images' own resolution, and not only at half of it and below."""
-    return stages == 1
+def _stages(sides: tuple[int, int]) -> int:
+    return max(halvings(sides), _FEWEST_STAGES)
 
 
 def _widths(width: int, stages: int) -> list[int]:
     """Channels of every feature map, from the largest resolution to the lowest."""
-    return [doubled(width, level) for level in range(stages + _has_full_resolution(stages))]
+    return [doubled(width, level) for level in range(stages)]
 
 
 def _generator_layers(
     latent_dim: int, channels: int, sides: tuple[int, int], width: int, norm: Norm
 ) -> nn.Sequential:
-    stages = halvings(sides)
+    stages = _stages(sides)
     widths = _widths(width, stages)[::-1]
     base = (widths[0], *halved(sides, stages))
     layers = nn.Sequential(nn.Linear(latent_dim, base[0] * base[1] * base[2]), nn.Unflatten(1, base))
@@ -116,20 +125,14 @@ def _generator_layers(
     for inputs, outputs in pairwise(widths):
         layers.append(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=norm == "none"))
         layers.extend([norm_layer(norm, outputs), nn.ReLU()])
-    if _has_full_resolution(stages):
-        layers.append(nn.Conv2d(widths[-1], channels, 3, padding=1))
-    else:
-        layers.append(nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1))
+    layers.append(nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1))
     return layers.extend([CentreCrop(sides), nn.Tanh()])
 
 
 def _critic_layers(channels: int, sides: tuple[int, int], width: int, norm: Norm) -> nn.Sequential:
-    stages = halvings(sides)
+    stages = _stages(sides)
     widths = _widths(width, stages)
-    if _has_full_resolution(stages):
-        layers = nn.Sequential(nn.Conv2d(channels, widths[0], 3, padding=1), nn.LeakyReLU(0.2))
-    else:
-        layers = nn.Sequential(nn.Conv2d(channels, widths[0], 4, 2, 1), nn.LeakyReLU(0.2))
+    layers = nn.Sequential(nn.Conv2d(channels, widths[0], 4, 2, 1), nn.LeakyReLU(0.2))
     for inputs, outputs in pairwise(widths):
         layers.append(nn.Conv2d(inputs, outputs, 4, 2, 1, bias=norm == "none"))
         layers.extend([norm_layer(norm, outputs), nn.LeakyReLU(0.2)])

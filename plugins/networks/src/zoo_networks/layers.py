@@ -40,8 +40,7 @@ def image_shape(shape: tuple[int, ...], network: str) -> tuple[int, tuple[int, i
     """
     if len(shape) != 3:
         raise IncompatibleParts(
-            f"{network} is for images (channels, height, width), and these samples have the shape {shape}; "
-            "use mlp."
+            f"{network} is for images (channels, height, width), and these samples have the shape {shape}; use mlp."
         )
     channels, height, width = shape
     for name, side in (("height", height), ("width", width)):

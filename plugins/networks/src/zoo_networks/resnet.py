@@ -144,9 +144,7 @@ class FirstCriticBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         pool = nn.AvgPool2d(2, ceil_mode=True)
-        self.residual = nn.Sequential(
-            _convolution(inputs, outputs), nn.ReLU(), _convolution(outputs, outputs), pool
-        )
+        self.residual = nn.Sequential(_convolution(inputs, outputs), nn.ReLU(), _convolution(outputs, outputs), pool)
         self.shortcut = nn.Sequential(pool, _projection(inputs, outputs))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -168,9 +166,7 @@ def _width_at(level: int, sides: tuple[int, int], width: int) -> int:
     return width if halvings(sides) <= _CONSTANT_STAGES else doubled(width, level)
 
 
-def _generator_layers(
-    latent_dim: int, channels: int, sides: tuple[int, int], width: int, norm: Norm
-) -> nn.Sequential:
+def _generator_layers(latent_dim: int, channels: int, sides: tuple[int, int], width: int, norm: Norm) -> nn.Sequential:
     stages = halvings(sides)
     widths = [_width_at(level, sides, width) for level in range(stages, -1, -1)]
     base = (widths[0], *halved(sides, stages))

@@ -1,0 +1,271 @@
+"""Run folders through the Python interface: whole, resumable to the same bits, safe against what goes wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import zoo
+from zoo.errors import BadCheckpoint, BadRun, Diverged, RunExists, SaveFailed
+from zoo.folder import Folder, read_checkpoint, write_whole
+
+QUICK = {"steps": 12, "batch_size": 8, "log_every": 4, "sample_every": 6, "checkpoint_every": 4}
+NARROW = {"generator.width": 8, "critic.width": 8}
+
+
+def quick(tmp_path, name="run", variant="wgan-gp", dataset="ring", **more):
+    return zoo.train(
+        variant, dataset=dataset, out=tmp_path, name=name, settings=NARROW, device="cpu", **{**QUICK, **more}
+    )
+
+
+def without_times(run):
+    return [{k: v for k, v in row.items() if k not in ("time", "iterations_per_second")} for row in run.metrics]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return quick(tmp_path_factory.mktemp("runs"))
+
+
+def test_a_run_folder_holds_recipe_metrics_samples_and_checkpoints(finished):
+    folder = finished.folder.path
+    recipe = finished.folder.recipe()
+    assert recipe.variant == "wgan-gp"
+    assert recipe.axes["generator"].settings["width"] == 8
+    assert recipe.versions["torch"] == torch.__version__
+    assert recipe.versions["zoo-wgan-gp"] == "0.1.0"
+    assert [row["step"] for row in finished.metrics] == [4, 8, 12]
+    assert {"critic_loss", "gradient-penalty", "generator_loss", "estimate"} <= set(finished.metrics[0])
+    assert sorted(p.name for p in (folder / "samples").iterdir()) == ["step-00000006.png", "step-00000012.png"]
+    assert finished.folder.steps() == [8, 12]
+    assert finished.folder.state()["state"] == "finished"
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_samples_have_the_datas_shape_and_follow_the_seed(finished):
+    samples = finished.sample(300, seed=1)
+    assert samples.shape == (300, 2)
+    assert torch.equal(samples, zoo.load(finished.folder.path, device="cpu").sample(300, seed=1))
+    assert not torch.equal(samples, finished.sample(300, seed=2))
+
+
+def test_samples_come_from_the_averaged_generator(finished):
+    average = finished.folder.load()["average"]
+    for name, value in finished.composition.networks["generator"].state_dict().items():
+        assert torch.equal(value, average[name])
+
+
+def test_the_same_seed_repeats_a_run_bit_for_bit(finished, tmp_path):
+    again = quick(tmp_path)
+    assert without_times(again) == without_times(finished)
+    assert torch.equal(again.sample(10), finished.sample(10))
+    assert not torch.equal(quick(tmp_path, "other", seed=1).sample(10), finished.sample(10))
+
+
+def test_a_resumed_run_equals_one_that_was_not_stopped(finished, tmp_path):
+    quick(tmp_path, steps=8, schedule_steps=12)
+    outcome = zoo.resume(tmp_path / "run", steps=12, device="cpu")
+    resumed = zoo.load(tmp_path / "run", device="cpu")
+    assert outcome.state == "finished"
+    assert outcome.step == 12
+    assert without_times(resumed) == without_times(finished)
+    assert torch.equal(resumed.sample(10), finished.sample(10))
+
+
+def test_metrics_after_the_checkpoint_are_written_once(tmp_path):
+    quick(tmp_path)
+    (tmp_path / "run" / "checkpoints" / "step-00000012.pt").unlink()
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 13, "cut o')
+    zoo.resume(tmp_path / "run", device="cpu")
+    assert [row["step"] for row in zoo.load(tmp_path / "run", device="cpu").metrics] == [4, 8, 12]
+
+
+def test_a_finished_run_is_only_extended(finished):
+    with pytest.raises(BadRun, match="at step 12 of 12 already; extend it with --steps"):
+        zoo.resume(finished.folder.path)
+
+
+def test_an_existing_run_is_never_overwritten(finished):
+    with pytest.raises(RunExists, match="zoo train --resume"):
+        zoo.train("vanilla", dataset="ring", out=finished.folder.path.parent, name="run", device="cpu")
+    assert finished.folder.recipe().variant == "wgan-gp"
+
+
+def test_checkpoints_hold_plain_tensors_and_numbers(finished):
+    path = finished.folder.checkpoints / "step-00000012.pt"
+    state = torch.load(path, weights_only=True)
+    assert state["iteration"] == 12
+    assert state["counts"] == {"critic": 60, "generator": 12}
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a checkpoint", "half", "pickle"], ids=["empty", "text", "truncated", "foreign"]
+)
+def test_a_truncated_or_foreign_checkpoint_is_named(finished, tmp_path, content):
+    whole = (finished.folder.checkpoints / "step-00000012.pt").read_bytes()
+    path = tmp_path / "bad.pt"
+    if content == "pickle":
+        torch.save({"weights": torch.zeros(1)}, path)
+    else:
+        path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    with pytest.raises(BadCheckpoint, match="bad.pt"):
+        read_checkpoint(path)
+
+
+def test_a_checkpoint_that_runs_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "made"),)
+
+    torch.save({"format": 1, "x": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(BadCheckpoint):
+        read_checkpoint(tmp_path / "evil.pt")
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(finished, tmp_path):
+    quick(tmp_path, variant="vanilla")
+    wide = zoo.train(
+        "wgan-gp", dataset="ring", out=tmp_path, name="wide", device="cpu", settings={"generator.width": 9}, **QUICK
+    )
+    source = wide.folder.checkpoints / "step-00000012.pt"
+    target = tmp_path / "run" / "checkpoints" / "step-00000012.pt"
+    target.write_bytes(source.read_bytes())
+    with pytest.raises(BadCheckpoint, match="does not fit"):
+        zoo.load(tmp_path / "run", device="cpu")
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path):
+    with pytest.raises(BadRun, match="no recipe.toml"):
+        zoo.load(tmp_path)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(finished, tmp_path):
+    code = (
+        "import resource, sys, torch, zoo\n"
+        "from zoo.folder import Folder; from pathlib import Path\n"
+        "folder = Folder(Path(sys.argv[1])); folder.checkpoints.mkdir(parents=True)\n"
+        "folder.save(1, {'format': 1, 'x': torch.zeros(10)}, 2)\n"
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try: folder.save(2, {'format': 1, 'x': torch.zeros(1_000_000)}, 2)\n"
+        "except zoo.ZooError as error: print(type(error).__name__, error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "run"], capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("SaveFailed"), done.stderr
+    folder = Folder(tmp_path / "run")
+    assert [p.name for p in folder.checkpoints.iterdir()] == ["step-00000001.pt"]
+    assert torch.equal(folder.load()["x"], torch.zeros(10))
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "recipe.toml"
+    write_whole(path, b"old")
+
+    def full(self, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(SaveFailed, match=r"recipe.toml.*No space left.*intact"):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+
+
+def test_divergence_stops_with_the_last_good_checkpoint_named(small, tmp_path):
+    class Bad(type(small["generator"])):
+        def forward(self, z, condition=None):
+            self.count = getattr(self, "count", 0) + self.training
+            return super().forward(z) + (float("nan") if self.count > 20 else 0.0)
+
+    with pytest.raises(Diverged, match=r"became nan at iteration \d+.*last good checkpoint is step 4"):
+        zoo.train(
+            dataset=small["dataset"],
+            generator=Bad(),
+            critic=small["critic"],
+            distance="wasserstein",
+            out=tmp_path,
+            name="run",
+            device="cpu",
+            critic_steps=2,
+            **{**QUICK, "average": 0.0},
+        )
+    assert Folder(tmp_path / "run").state()["state"] == "failed"
+    assert Folder(tmp_path / "run").steps()[-1] == 4
+
+
+def test_parts_that_are_no_plugins_train_and_are_reopened_with_them(small, tmp_path):
+    rows = []
+    run = zoo.train(
+        **small, distance="wasserstein", lipschitz_constraint="weight-clipping", out=tmp_path, name="run",
+        device="cpu", on_log=rows.append, **QUICK,
+    )  # fmt: skip
+    assert [row["step"] for row in rows] == [4, 8, 12]
+    assert run.sample(5).shape == (5, 1)
+    with pytest.raises(BadRun, match=r"made in Python \(Line\).*give the dataset again"):
+        zoo.load(tmp_path / "run")
+
+
+def test_ctrl_c_saves_and_the_run_goes_on_to_the_same_bits(tmp_path):
+    command = [sys.executable, "-m", "zoo", "train", "wgan-gp", "--dataset", "ring", "--name", "run", "--quiet"]
+    settings = ["--set", "generator.width=8", "--set", "critic.width=8", "--batch-size", "8", "--steps", "3000"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [*command, *settings, "--out", str(tmp_path), "--set", "train.log_every=1"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.is_file() and len(metrics.read_text().splitlines()) > 3):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert f"zoo train --resume {tmp_path / 'run'}" in output
+    stopped = Folder(tmp_path / "run")
+    step = stopped.state()["step"]
+    assert stopped.state()["state"] == "interrupted"
+    assert stopped.steps()[-1] == step
+    (tmp_path / "whole").mkdir()
+    zoo.resume(stopped.path, steps=step + 4, device="cpu")
+    whole = zoo.train(
+        "wgan-gp", dataset="ring", out=tmp_path, name="whole", settings={**NARROW, "train.schedule_steps": 3000},
+        device="cpu", steps=step + 4, batch_size=8,
+    )  # fmt: skip
+    assert torch.equal(zoo.load(stopped.path, device="cpu").sample(10), whole.sample(10))
+
+
+def test_a_run_whose_process_has_gone_is_dead(finished):
+    folder = Folder(finished.folder.path)
+    note = folder.state()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (folder.path / "state.json").write_text(json.dumps({**note, "state": "running", "pid": dead.pid}))
+    assert folder.state()["state"] == "died"
+    (folder.path / "state.json").write_text(json.dumps(note))
+
+
+def test_images_and_points_are_drawn(finished, tmp_path):
+    run = quick(tmp_path, dataset="digits", steps=2)
+    picture = next((tmp_path / "run" / "samples").iterdir())
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        assert min(image.size) >= 200
+        assert np.asarray(image).std() > 0
+    assert run.sample(3).shape == (3, 1, 8, 8)
+    assert run.sample(3).abs().max() <= 1
+
+
+def test_tensorboard_is_written_where_it_is_installed(finished):
+    pytest.importorskip("tensorboard")
+    assert list((finished.folder.path / "tensorboard").iterdir())
