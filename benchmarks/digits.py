@@ -4,7 +4,8 @@ Usage: python benchmarks/digits.py RUN...
 
 Beside the runs' figures stand two that give them a meaning: a Gaussian with the data's full covariance, clipped to
 the pixel range, and one half of the data against the other. Features are the 64 hidden units of scikit-learn's
-MLPClassifier (one layer, ReLU) trained on all digits. As many samples as digits are drawn; the floor compares halves, so it is biased upwards by its smaller samples. Coverage (Naeem et al., 2020) has k = 5, in pixels.
+MLPClassifier (one layer, ReLU) trained on all digits. As many samples as digits are drawn; the floor compares halves,
+so it is biased upwards by its smaller samples. Coverage (Naeem et al., 2020) has k = 5, in pixels.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Usage: python benchmarks/overhead.py [--rounds N]
 
-Prints the median of the ratios of neighbouring runs, and an A/A control (the hand-written loop against a second copy of itself); a control off by more than 3% makes the run void.
+Prints the median of the ratios of neighbouring runs, and an A/A control (the hand-written loop against a second copy
+of itself); a control off by more than 3% makes the run void.
 """
 
 from __future__ import annotations

@@ -95,6 +95,14 @@ def test_a_setting_of_another_type_is_the_authors_mistake():
         settings_of(factory)
 
 
+def test_a_setting_may_not_take_the_recipes_own_words():
+    def factory(*, name: str = ""):
+        pass
+
+    with pytest.raises(BrokenPlugin, match="'name'.*otherwise"):
+        settings_of(factory)
+
+
 @pytest.mark.parametrize(
     ("kind", "name"),
     [(int, "int"), (int | None, 'int | "none"'), (list[float], "list of float"), (Literal["a", 1], '"a" | 1')],

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         Stage,
     )
     from zoo.draws import Draws
-    from zoo.errors import BadData, BadSetting, IncompatibleParts, MissingPackage, ZooError
+    from zoo.errors import BadData, BadSetting, IncompatibleParts, MissingPackage, UnknownName, ZooError
     from zoo.hookspecs import hookimpl
     from zoo.procedures import Parts, Phase, Procedure, Want
     from zoo.run import Run, load
@@ -47,7 +47,7 @@ _HOMES = {
         "Stage",
     ),
     "zoo.draws": ("Draws",),
-    "zoo.errors": ("BadData", "BadSetting", "IncompatibleParts", "MissingPackage", "ZooError"),
+    "zoo.errors": ("BadData", "BadSetting", "IncompatibleParts", "MissingPackage", "UnknownName", "ZooError"),
     "zoo.hookspecs": ("hookimpl",),
     "zoo.procedures": ("Parts", "Phase", "Procedure", "Want"),
     "zoo.run": ("Run", "load"),
@@ -79,6 +79,7 @@ __all__ = [
     "Scores",
     "Setting",
     "Stage",
+    "UnknownName",
     "Variant",
     "Want",
     "ZooError",

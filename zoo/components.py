@@ -150,7 +150,7 @@ class ArrayDataset(Dataset):
         labels: Class indices `(N,)`, or None.
 
     Raises:
-        BadData: No sample, or as many labels as samples are not given, or a value is not finite.
+        BadData: No sample, labels that are negative or not one a sample, or a value that is not finite.
     """
 
     def __init__(self, samples: Tensor, labels: Tensor | None = None) -> None:
@@ -158,6 +158,8 @@ class ArrayDataset(Dataset):
             raise BadData("the data set is empty.")
         if labels is not None and len(labels) != len(samples):
             raise BadData(f"{len(samples)} samples have {len(labels)} labels; there must be one each.")
+        if labels is not None and int(labels.min()) < 0:
+            raise BadData(f"labels are class indices from 0, not {int(labels.min())}.")
         if samples.is_floating_point() and not bool(samples.isfinite().all()):
             raise BadData("the data set has values that are NaN or infinite.")
         self.samples = samples if samples.dtype == torch.uint8 else samples.float()

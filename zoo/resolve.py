@@ -11,7 +11,7 @@ import torch
 
 from zoo import __version__
 from zoo.components import Dataset
-from zoo.errors import BadRecipe, BadSetting, BrokenPlugin
+from zoo.errors import BadData, BadRecipe, BadSetting, BrokenPlugin
 from zoo.plugins import Plugins
 from zoo.procedures import Procedure
 from zoo.recipe import ARGUMENT, AXES, LIST_AXIS, Choice, Recipe, Table, assign, for_kinds, layered, normalized
@@ -84,7 +84,10 @@ class Components:
         for path, value in assignments:
             table = assign(table, path, value) if path[0] == "dataset" else table
         choice = self._choice("dataset", Choice.of(_named(table["dataset"], "dataset")))
-        return choice, self.make("dataset", choice)
+        try:
+            return choice, self.make("dataset", choice)
+        except BadData as error:
+            raise BadData(f"data set '{choice.name}': {error}") from error
 
     def _resolved(self, recipe: Recipe) -> Recipe:
         axes = {axis: self._axis(axis, recipe) for axis in AXES if axis in recipe.axes or axis in self.given}

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from zoo.errors import BadSetting, BrokenPlugin, UnknownName
 
+RESERVED = ("name", "every")
+"""Words that a recipe uses beside a component's settings."""
 _SCALARS = (bool, int, float, str)
 
 
@@ -119,6 +121,8 @@ def _spec(factory: Callable[..., Any], name: str, parameter: inspect.Parameter, 
     label = getattr(factory, "__qualname__", repr(factory))
     if parameter.default is inspect.Parameter.empty:
         raise BrokenPlugin(f"setting '{name}' of {label} has no default; every setting needs one.")
+    if name in RESERVED:
+        raise BrokenPlugin(f"setting '{name}' of {label}: that word is the recipe's own; call the setting otherwise.")
     if not _legal(hint):
         raise BrokenPlugin(
             f"setting '{name}' of {label} has type {type_name(hint)}; "
