@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 EDITABLE := -e '.[dev]' $(foreach plugin,$(PLUGINS),-e $(dir $(plugin)))
+COG := $(BIN)/cog -I scripts -n utf-8
+COGGED := README.md docs/cli.md docs/hooks.md docs/recipes.md
 STAMP := $(VENV)/.installed
 # One thread a process: tests run two at a time, and results do not depend on the number of threads.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
@@ -39,10 +41,10 @@ format: $(STAMP) ## Format the code.
 	$(BIN)/ruff check --fix .
 
 docs: $(STAMP) ## Write the generated parts of the documents anew.
-	$(BIN)/python scripts/docs.py
+	$(COG) -r $(COGGED)
 
 docs-check: $(STAMP) ## Check that the generated parts of the documents are current.
-	$(BIN)/python scripts/docs.py --check
+	$(COG) --check --diff $(COGGED)
 
 bench: $(STAMP) ## Run the benchmarks; they print ratios.
 	$(BIN)/python benchmarks/startup.py

@@ -118,7 +118,10 @@ def _takes(wish: Wish, side: int) -> bool:
 
 
 def _features(wish: Wish) -> nn.Module:
-    return timm.create_model(wish.model, features_only=True, out_indices=wish.out, **wish.arguments())
+    network = timm.create_model(wish.model, features_only=True, out_indices=wish.out, **wish.arguments())
+    if not isinstance(getattr(network, "feature_info", None), FeatureInfo):
+        raise TypeError("it does not describe its stages")
+    return network
 
 
 def _explained(wish: Wish, error: Exception) -> ZooError:
@@ -133,7 +136,8 @@ def _explained(wish: Wish, error: Exception) -> ZooError:
     if wish.side is not None and _attempt(wish.without_weights) is None:
         hint = size_hint(wish, wish.side)
         return IncompatibleParts(f"timm's {wish.model} cannot take images of side {wish.side} ({reason}). {hint}")
-    return BadData(f"the weights of {wish.model} cannot be downloaded ({reason}). {weights_hint(wish.model)}")
+    source = wish.checkpoint or "the network"
+    return BadData(f"the weights of {wish.model} cannot be loaded from {source} ({reason}). {weights_hint(wish.model)}")
 
 
 def _attempt(wish: Wish) -> nn.Module | None:

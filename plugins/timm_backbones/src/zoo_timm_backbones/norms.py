@@ -11,6 +11,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 CHANNELS_A_GROUP = 16
 """Fewer would leave nothing of a map of one pixel: its own mean is all that it has."""
 
+BRANCH_SCALE = 0.1
+"""With 0, only the shortcuts are left of a random network: ResNet-18 looks at 3.5 % of the pixels of 32x32 images,
+and RegNetX-002 scores all digits alike. With 1, the slope of RegNetX-002 is 45; with 0.1 it is 0.8."""
+
 
 def batch_norms(network: nn.Module) -> dict[str, _BatchNorm]:
     """The batch normalisations of a network, by name."""
@@ -20,8 +24,8 @@ def batch_norms(network: nn.Module) -> dict[str, _BatchNorm]:
 def calibrate(network: nn.Module, images: Tensor) -> None:
     """Gives every batch normalisation the statistics of these images, if none has seen any.
 
-    One pass, in which each layer normalises by the statistics that it is given. Scales of zero become one: timm
-    starts residual branches so, and a random ResNet-18 then looks at 3.5 % of the pixels of a 32x32 image.
+    One pass, in which each layer normalises by the statistics that it is given. Scales of zero, with which timm
+    starts residual branches, become `BRANCH_SCALE`.
 
     Args:
         network: Anything that takes images; its mode is kept.
@@ -36,7 +40,7 @@ def calibrate(network: nn.Module, images: Tensor) -> None:
         norm.train()
         norm.momentum = 1.0
         if norm.weight is not None and not norm.weight.any():
-            nn.init.ones_(norm.weight)
+            nn.init.constant_(norm.weight, BRANCH_SCALE)
     with torch.no_grad():
         network(images)
     for norm, momentum in zip(norms, momenta, strict=True):

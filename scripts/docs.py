@@ -1,0 +1,100 @@
+"""The generated parts of the documents, which cog writes into them: `make docs`, checked by `make docs-check`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, get_type_hints
+
+import click
+import cog
+
+from zoo import hookspecs
+from zoo.cli import COMMANDS, cli
+from zoo.errors import ZooError
+from zoo.index import Index
+from zoo.plugins import Plugins
+
+BASES = ("Batch", "Generator", "Critic", "LipschitzConstraint", "Distance", "Backbone", "Dataset", "Procedure")
+
+
+def variants() -> None:
+    """The table of installed variants."""
+    plugins = Plugins()
+    cog.outl("| variant | what it is | paper |\n|---|---|---|")
+    for entry in plugins.index.select("variant"):
+        variant = plugins.load(entry)
+        cog.outl(f"| `{entry.name}` | {variant.summary} | [{variant.authors}, {variant.year}]({variant.paper}) |")
+
+
+def components() -> None:
+    """The table of installed components, by hook."""
+    by_hook: dict[str, list[str]] = {}
+    for entry in Index.scan().select():
+        by_hook.setdefault(entry.hook, []).append(f"`{entry.name}`")
+    cog.outl("| hook | installed with the repository |\n|---|---|")
+    for hook, names in by_hook.items():
+        cog.outl(f"| `{hook}` | {', '.join(names)} |")
+
+
+def commands() -> None:
+    """The help of every command."""
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        context = click.Context(command, info_name=f"zoo {name}", max_content_width=110, terminal_width=110)
+        cog.outl(f"### zoo {name}\n\n```text\n{command.get_help(context)}\n```\n")
+
+
+def hooks() -> None:
+    """Every hook with its exact signature."""
+    for name in hookspecs.HOOKS:
+        hook = getattr(hookspecs, name)
+        cog.outl(f"### {name}\n\n```python\ndef {name}{_signature(hook)}\n```\n\n{inspect.getdoc(hook)}\n")
+
+
+def contracts() -> None:
+    """The base classes, with the methods that an author may define."""
+    import zoo
+
+    for name in BASES:
+        base = getattr(zoo, name)
+        cog.outl(f"### {name}\n\n{inspect.getdoc(base)}\n")
+        for attribute in get_type_hints(base):
+            if attribute in vars(base).get("__annotations__", {}):
+                default = f" = {getattr(base, attribute)!r}" if hasattr(base, attribute) else ""
+                cog.outl(f"- `{attribute}: {base.__annotations__[attribute]}{default}`")
+        for method, member in vars(base).items():
+            if isinstance(member, property) and not method.startswith("_"):
+                cog.outl(f"- `{method}`: {(inspect.getdoc(member) or '').splitlines()[0]}")
+        for method, function in vars(base).items():
+            if inspect.isfunction(function) and not method.startswith("_"):
+                first = (inspect.getdoc(function) or "").splitlines()[0]
+                cog.outl(f"- `{method}{_signature(function)}`: {first}")
+        cog.outl()
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    return str(inspect.signature(function)).replace("'", "")
+
+
+def errors() -> None:
+    """The kinds of errors and their exit codes."""
+    cog.outl("| error | exit code | what it says |\n|---|---|---|")
+    from zoo import errors as module
+
+    for name, kind in vars(module).items():
+        if inspect.isclass(kind) and issubclass(kind, ZooError):
+            cog.outl(f"| `{name}` | {kind.exit_code} | {(inspect.getdoc(kind) or '').splitlines()[0]} |")
+
+
+def training() -> None:
+    """The training settings with type, default and meaning."""
+    from zoo.settings import settings_of
+    from zoo.training import Train
+
+    cog.outl("| setting | type | default | meaning |\n|---|---|---|---|")
+    for spec in settings_of(Train).values():
+        kind = spec.type_name.replace("|", "\\|")
+        bounds = f" ({spec.setting.range})" if spec.setting.range else ""
+        cog.outl(f"| `{spec.name}` | {kind} | {spec.default} | {spec.setting.meaning}{bounds} |")
