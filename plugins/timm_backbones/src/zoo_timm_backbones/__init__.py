@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from zoo import Backbone, Critic, hookimpl
-from zoo_timm_backbones.timm_backbone import TimmBackbone
 from zoo_timm_backbones.heads import BackboneHeads
+from zoo_timm_backbones.timm_backbone import TimmBackbone
 
 __all__ = ["BackboneHeads", "TimmBackbone", "backbone", "critic"]
 
