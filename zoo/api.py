@@ -164,6 +164,12 @@ def resume(
     Raises:
         BadRun: The folder is no run, has no checkpoint, or is at its last step already.
         BadCheckpoint: The checkpoint is truncated or foreign.
+
+    >>> import tempfile, zoo
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = zoo.train("wgan", dataset="ring", steps=2, batch_size=8, out=folder, name="run", device="cpu")
+    ...     zoo.resume(f"{folder}/run", steps=4, device="cpu").step
+    4
     """
     folder = Folder.open(Path(path))
     state = folder.load()

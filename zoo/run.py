@@ -108,6 +108,12 @@ def load(
     Raises:
         BadRun: The folder is no run, or has no checkpoint.
         BadCheckpoint: The checkpoint is truncated, foreign, or does not fit the recipe.
+
+    >>> import tempfile, zoo
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = zoo.train("wgan", dataset="ring", steps=2, batch_size=8, out=folder, name="run", device="cpu")
+    ...     tuple(zoo.load(f"{folder}/run", device="cpu").sample(3).shape)
+    (3, 2)
     """
     folder = Folder.open(Path(path))
     state = folder.load(step)

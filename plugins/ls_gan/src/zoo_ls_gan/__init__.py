@@ -21,6 +21,11 @@ class LossSensitive(Distance):
 
     Without a bound on the slope of f the hinge is satisfied by scaling f up; with slope at most C, a margin scale
     of C in the 2-norm is the largest that can be satisfied.
+
+    >>> score = torch.nn.Flatten(0)  # of slope 1
+    >>> batch = Batch(critic=score, real=torch.full((4, 1), 3.0), fake=torch.zeros(4, 1))
+    >>> [LossSensitive(margin_scale=scale).critic_loss(batch).item() for scale in (1.0, 2.0)]
+    [0.0, 3.0]
     """
 
     estimates = "W1, from below"
@@ -28,12 +33,8 @@ class LossSensitive(Distance):
     def __init__(
         self,
         *,
-        margin_scale: Annotated[
-            float, Setting("margin per unit of distance between real and fake", ge=0)
-        ] = 1.0,
-        margin_norm: Annotated[
-            Literal["l1", "l2"], Setting("norm of that distance, over all dimensions")
-        ] = "l2",
+        margin_scale: Annotated[float, Setting("margin per unit of distance between real and fake", ge=0)] = 1.0,
+        margin_norm: Annotated[Literal["l1", "l2"], Setting("norm of that distance, over all dimensions")] = "l2",
         real_weight: Annotated[float, Setting("weight of the term E L(x)", ge=0)] = 0.0,
         slope: Annotated[float, Setting("nu: 0 for LS-GAN, 1 for WGAN, between for GLS-GAN", le=1)] = 0.0,
     ) -> None:
@@ -59,9 +60,7 @@ class LossSensitive(Distance):
 
     def _margin(self, batch: Batch) -> Tensor:
         if not (isinstance(batch.real, Tensor) and isinstance(batch.fake, Tensor)):
-            raise IncompatibleParts(
-                "loss-sensitive needs samples that are one tensor, to measure their distances."
-            )
+            raise IncompatibleParts("loss-sensitive needs samples that are one tensor, to measure their distances.")
         difference = (batch.real - batch.fake).detach().flatten(1)
         return batch.like_scores(self.margin_scale * torch.linalg.vector_norm(difference, self.order, dim=1))
 

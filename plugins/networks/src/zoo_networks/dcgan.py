@@ -23,7 +23,6 @@ from zoo_networks.layers import (
     norm_layer,
 )
 
-
 Init: TypeAlias = Literal["paper", "torch"]
 _INIT = Setting("paper: weights N(0, 0.02); torch: its defaults, better for narrow networks and tiny images")
 _FEWEST_STAGES = 2
@@ -114,9 +113,7 @@ def _widths(width: int, stages: int) -> list[int]:
     return [doubled(width, level) for level in range(stages)]
 
 
-def _generator_layers(
-    latent_dim: int, channels: int, sides: tuple[int, int], width: int, norm: Norm
-) -> nn.Sequential:
+def _generator_layers(latent_dim: int, channels: int, sides: tuple[int, int], width: int, norm: Norm) -> nn.Sequential:
     stages = _stages(sides)
     widths = _widths(width, stages)[::-1]
     base = (widths[0], *halved(sides, stages))

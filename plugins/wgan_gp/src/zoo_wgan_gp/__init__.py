@@ -15,6 +15,14 @@ class GradientPenalty(LipschitzConstraint):
 
     Two-sided pulls slopes to C from both sides (WGAN-GP, eq. 3); one-sided only down to it (WGAN-LP, eq. 8).
     The norm is over all dimensions of one sample, and each sample has its own random point on its own segment.
+
+    >>> import torch
+    >>> score = torch.nn.Linear(4, 1, bias=False)
+    >>> _ = torch.nn.init.constant_(score.weight, 0.75)  # of slope 1.5
+    >>> critic = torch.nn.Sequential(score, torch.nn.Flatten(0))
+    >>> batch = Batch(critic=critic, real=torch.ones(8, 4), fake=torch.zeros(8, 4))
+    >>> GradientPenalty(weight=10.0).penalty(batch).item()
+    2.5
     """
 
     def __init__(
