@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -35,7 +36,9 @@ def test_the_steps_work_as_written(title, tmp_path):
             (tmp_path / name).write_text(content)
         elif language == "sh":
             for command in content.strip().splitlines():
-                done = run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
+                done = subprocess.run(
+                    command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
+                )
                 assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
                 commands += 1
     assert commands > 0

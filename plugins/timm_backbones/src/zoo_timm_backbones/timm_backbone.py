@@ -79,7 +79,7 @@ class TimmBackbone(Backbone):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Images `(N, 1 or 3, H, W)` to one feature map `(N, channels, height, width)` a stage."""
         maps: list[Tensor] = self.network(self.images(images))
-        return maps
+        return [m.permute(0, 3, 1, 2) for m in maps] if self._channels_last else maps
 
     def train(self, mode: bool = True) -> TimmBackbone:
         """Sets the mode of all but the frozen layers, which stay in evaluation mode."""
