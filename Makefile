@@ -30,6 +30,9 @@ test: $(STAMP) ## Run all tests, the plugins' included.
 test-gpu: $(STAMP) ## Run the tests that need a CUDA device.
 	$(BIN)/python -m pytest -m gpu tests
 
+test-alone: $(STAMP) ## Run each plugin's tests alone, against the core built as a wheel.
+	ZOO_ALONE=$$(ls plugins | paste -sd, -) $(BIN)/python -m pytest tests/test_alone.py
+
 lint: $(STAMP) ## Check format, style, types and the direction of imports.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -24,7 +24,7 @@ class ModelInput(nn.Module):
     def __init__(self, mean: Sequence[float], std: Sequence[float], size: tuple[int, int] | None) -> None:
         super().__init__()
         means, stds = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
-        self.register_buffer("scale", 0.6 / stds, persistent=False)
+        self.register_buffer("scale", 0.5 / stds, persistent=False)
         self.register_buffer("offset", (0.5 - means) / stds, persistent=False)
         self.size = size
 
