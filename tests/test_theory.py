@@ -100,6 +100,13 @@ def test_the_slope_and_the_bias_of_wgan_gp_between_two_diracs(theta, weight, sid
     assert -loss.item() == pytest.approx(theta + theta**2 / (4 * weight), abs=3e-3)
 
 
+@pytest.mark.parametrize(("sides", "found"), [("two", -0.75), ("one", 1.25)])
+def test_from_the_wrong_side_only_the_one_sided_penalty_lets_a_line_through(sides, found):
+    """Slopes below 1 cost nothing there; two-sided, -(1 - theta / (2 weight)) is a minimum of its own."""
+    k, _ = between_diracs(0.5, "wasserstein", penalty(weight=1.0, sides=sides), start=-0.9, steps=450)
+    assert k == pytest.approx(found, abs=1e-3)
+
+
 def test_a_penalty_centred_at_0_on_the_segment_has_no_slope_to_aim_at():
     theta, weight = 2.0, 1.0
     k, game = between_diracs(theta, "wasserstein", penalty(weight=weight, constant=0.0), start=0.5)
@@ -131,7 +138,7 @@ def test_after_some_critic_steps_the_generator_moves_a_dirac_toward_the_data(dis
     assert 0 < side * parts["generator"].mean.item() < 2
 
 
-def test_gls_gan_with_slope_1_takes_wgans_critic_steps_and_with_slope_0_ls_gans():
+def test_gls_gans_critic_gradient_goes_from_ls_gans_to_wgans_as_its_slope_goes_from_0_to_1():
     def gradient(name, **settings):
         torch.manual_seed(0)
         network = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1), nn.Flatten(0)).double()
@@ -140,12 +147,13 @@ def test_gls_gan_with_slope_1_takes_wgans_critic_steps_and_with_slope_0_ls_gans(
         loss = create("distance", name, **settings).critic_loss(batch)
         return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(network.parameters()))])
 
-    wgan = gradient("wasserstein")
-    torch.testing.assert_close(gradient("loss-sensitive", slope=1.0), wgan, rtol=1e-12, atol=1e-14)
-    hinge = gradient("loss-sensitive", slope=0.0, margin_scale=0.01)
-    near = gradient("loss-sensitive", slope=1e-9, margin_scale=0.01)
-    torch.testing.assert_close(near, hinge, rtol=1e-6, atol=1e-8)
+    # The margin leaves some pairs with a positive cost and some without, so that the hinge has its say.
+    wgan, hinge = gradient("wasserstein"), gradient("loss-sensitive", slope=0.0, margin_scale=0.01)
     assert (hinge - wgan).norm() > 0.01 * wgan.norm()
+    linear = gradient("loss-sensitive", slope=1.0, margin_scale=0.01)
+    torch.testing.assert_close(linear, wgan, rtol=1e-12, atol=1e-14)
+    middle = gradient("loss-sensitive", slope=0.25, margin_scale=0.01)
+    torch.testing.assert_close(middle, 0.25 * wgan + 0.75 * hinge, rtol=1e-12, atol=1e-14)
 
 
 def test_at_a_score_of_minus_10_the_generators_gradients_differ_by_four_orders():

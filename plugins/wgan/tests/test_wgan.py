@@ -233,29 +233,35 @@ class Affine(Generator):
 
 def test_in_training_the_critic_is_clipped_after_each_of_its_steps_and_the_generator_is_not(tmp_path):
     network, generator = perceptron(), Affine()
-    parts = {"dataset": Plane(), "generator": generator, "critic": Through(lambda x: network(x).squeeze(1))}
-    parts["critic"].network = network
-    seen = []
+    critic = Through(lambda x: network(x).squeeze(1))
+    critic.network = network
+    before, after = [], []
 
-    class Watched(Wasserstein):
-        def critic_loss(self, batch):
-            seen.append(max(p.abs().max().item() for p in network.parameters()))
-            return super().critic_loss(batch)
+    def largest():
+        return max(p.abs().max().item() for p in network.parameters())
+
+    class Watched(WeightClipping):
+        def project(self, critic):
+            before.append(largest())
+            super().project(critic)
+            after.append(largest())
 
     zoo.train(
         out=tmp_path,
         device="cpu",
-        distance=Watched(),
-        lipschitz_constraint=[WeightClipping(limit=0.05)],
+        dataset=Plane(),
+        generator=generator,
+        critic=critic,
+        distance=Wasserstein(),
+        lipschitz_constraint=[Watched(limit=0.05)],
         steps=2,
         critic_steps=3,
         batch_size=8,
         optimizer={"name": "SGD", "lr": 0.1},
-        **parts,
     )
-    assert seen[0] > 0.05
-    assert max(seen[1:]) == pytest.approx(0.05)
-    assert max(p.abs().max() for p in network.parameters()).item() == pytest.approx(0.05)
+    assert len(before) == 6
+    assert min(before) > 0.05
+    assert after == pytest.approx([0.05] * 6)
     assert generator.layer.weight.abs().max() > 0.05
 
 
