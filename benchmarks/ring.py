@@ -48,7 +48,7 @@ def main() -> None:
         else:
             seconds = "-"
         run = zoo.load(path, device="cpu")
-        density = run.composition.dataset
+        density = run.dataset
         modes, quality, widths = measure(run.sample(10_000, seed=1), density.centres, density.sigma)
         print(f"| {seed} | {modes} | {quality:.1%} | {min(widths):.2f} | {max(widths):.2f} | {seconds} |", flush=True)
 

@@ -209,7 +209,7 @@ def test_parts_that_are_no_plugins_train_and_are_reopened_with_them(small, tmp_p
     )  # fmt: skip
     assert [row["step"] for row in rows] == [4, 8, 12]
     assert run.sample(5).shape == (5, 1)
-    with pytest.raises(BadRun, match=r"made in Python \(Line\).*give the dataset again"):
+    with pytest.raises(BadRun, match=r"made in Python \(Shift\).*give the generator again"):
         zoo.load(tmp_path / "run")
 
 
@@ -242,6 +242,18 @@ def test_ctrl_c_saves_and_the_run_goes_on_to_the_same_bits(tmp_path):
         device="cpu", steps=step + 4, batch_size=8,
     )  # fmt: skip
     assert torch.equal(zoo.load(stopped.path, device="cpu").sample(10), whole.sample(10))
+
+
+def test_a_run_is_sampled_where_its_data_are_not(tmp_path):
+    images = np.random.default_rng(0).random((20, 8, 8)).astype(np.float32)
+    np.save(tmp_path / "images.npy", images)
+    run = quick(tmp_path, dataset=f"array:{tmp_path / 'images.npy'}")
+    expected = run.sample(5)
+    (tmp_path / "images.npy").unlink()
+    reopened = zoo.load(tmp_path / "run", device="cpu")
+    assert torch.equal(reopened.sample(5), expected)
+    with pytest.raises(zoo.BadData, match="images.npy"):
+        _ = reopened.dataset
 
 
 def test_a_run_whose_process_has_gone_is_dead(finished):

@@ -142,6 +142,14 @@ class Dataset(ABC):
         return ("image", "tiny-image") if tiny else (self.kind,)
 
 
+class Described(Dataset):
+    """What is known of a data set that is not at hand: enough to build networks for it, and to sample them."""
+
+    def __init__(self, shape: Sequence[int], classes: int | None) -> None:
+        self.shape = tuple(shape)
+        self.classes = classes
+
+
 class ArrayDataset(Dataset):
     """Samples held in a tensor.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.components import Dataset, Described
 from zoo.compose import Composition, compose
 from zoo.devices import resolve_device
 from zoo.draws import Draws
@@ -23,7 +25,7 @@ CHUNK = 256
 """Samples are generated so many at a time."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
     """A finished or unfinished run, ready to be sampled.
 
@@ -32,12 +34,14 @@ class Run:
         composition: Its parts, with the weights of the checkpoint.
         step: The iteration of the checkpoint.
         averaged: Whether samples come from the averaged generator.
+        components: Where its components were looked up.
     """
 
     folder: Folder
     composition: Composition
     step: int
     averaged: bool
+    components: Components
 
     def sample(self, n: int = 64, seed: int = 0, labels: Sequence[int] | None = None) -> Tensor:
         """Draws `n` samples `(n, *shape)` on the CPU, in the range of the data: images in [-1, 1].
@@ -63,6 +67,25 @@ class Run:
                 given = () if condition is None else (condition[start : start + size],)
                 chunks.append(generator(z, *given).float().cpu())
         return torch.cat(chunks)
+
+    @functools.cached_property
+    def dataset(self) -> Dataset:
+        """The real samples, loaded when they are first asked for; sampling needs only their shape.
+
+        Raises:
+            BadData: They are not there any more.
+            BadRun: They were made in Python, and not given.
+        """
+        choice = self.folder.recipe().axes["dataset"]
+        if "dataset" in self.components.given:
+            given: Dataset = self.components.given["dataset"]
+            return given
+        if choice.name.startswith(GIVEN):
+            raise BadRun(
+                f"the data of {self.folder.path} were made in Python; reopen it from Python and give them again."
+            )
+        dataset: Dataset = self.components.make("dataset", choice)
+        return dataset
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -118,7 +141,9 @@ def load(
     folder = Folder.open(Path(path))
     state = folder.load(step)
     components = Components(plugins or installed(), given or {})
-    composition = rebuild(folder, components, resolve_device(device))
+    data = Described(state["data"]["shape"], state["data"]["classes"])
+    with_data = Components(components.plugins, {"dataset": data, **components.given})
+    composition = replace(rebuild(folder, with_data, resolve_device(device)), recipe=folder.recipe())
     averaged = state.get("average") is not None
     weights = state["average"] if averaged else state["networks"]["generator"]
     generator = composition.networks["generator"]
@@ -127,7 +152,7 @@ def load(
     except (RuntimeError, TypeError) as error:
         raise BadCheckpoint(f"the checkpoint does not fit the recipe beside it: {error}") from error
     generator.eval()
-    return Run(folder, composition, state["iteration"], averaged)
+    return Run(folder, composition, state["iteration"], averaged, components)
 
 
 def rebuild(

@@ -97,6 +97,7 @@ class Trainer:
         parts = self.composition.parts
         return {
             "format": FORMAT,
+            "data": {"shape": list(self.composition.dataset.shape), "classes": self.composition.dataset.classes},
             "iteration": self.iteration,
             "counts": dict(self._counts),
             "schedule_steps": self.schedule_steps,

@@ -46,7 +46,7 @@ def sample(run: Path, files: tuple[Path, ...], json_: bool, **options: Any) -> N
     loaded = load(run, device=options["device"], step=options["step"])
     samples = loaded.sample(options["count"], options["seed"], _labels(options["labels"]))
     if options["grid"]:
-        save_picture(options["grid"], samples, loaded.composition.dataset)
+        save_picture(options["grid"], samples, _backdrop(loaded))
     if options["out"]:
         _save(options["out"], samples)
     saved = [str(path) for path in (options["grid"], options["out"]) if path]
@@ -63,6 +63,12 @@ def sample(run: Path, files: tuple[Path, ...], json_: bool, **options: Any) -> N
         )
     else:
         click.echo(f"{len(samples)} samples of step {loaded.step}: {', '.join(saved)}")
+
+
+def _backdrop(run: Any) -> Any:
+    """Points are drawn over the real data; a grid of images needs none."""
+    described = run.composition.dataset
+    return described if described.kind == "image" else run.dataset
 
 
 def _labels(text: str | None) -> list[int] | None:

@@ -7,6 +7,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
 from zoo_timm_backbones import TimmBackbone
+from zoo_timm_backbones.images import varied_images
 from zoo_timm_backbones.models import _Hardsigmoid
 
 from zoo import Backbone
@@ -204,11 +205,22 @@ def test_random_weights_neither_vanish_nor_explode_nor_overlook_the_image(model)
         assert (gradient != 0).any(dim=0).float().mean() > 0.9
 
 
-def test_statistics_of_a_file_are_left_alone(tmp_path):
-    plain = scattered("test_resnet")
+def test_a_file_of_untrained_weights_is_left_as_it_is(tmp_path):
+    plain = timm.create_model("test_resnet")
     torch.save(plain.state_dict(), tmp_path / "weights.pth")
-    backbone = TimmBackbone((3, 32, 32), model="test_resnet", checkpoint=str(tmp_path / "weights.pth"))
-    assert torch.equal(backbone.network.bn1.running_var, plain.bn1.running_var)
+    network = TimmBackbone((3, 32, 32), model="test_resnet", checkpoint=str(tmp_path / "weights.pth")).network
+    assert not plain.layer2[0].bn2.weight.any()
+    for name in ("bn1.running_var", "bn1.running_mean", "bn1.weight"):
+        assert torch.equal(network.state_dict()[name], plain.state_dict()[name])
+    assert not network.layer2[0].bn2.weight.any()
+
+
+def test_images_to_calibrate_with_are_always_the_same_and_of_every_kind():
+    some = varied_images(32, (3, 16, 16))
+    assert torch.equal(some, varied_images(32, (3, 16, 16)))
+    assert some.abs().max() <= 1
+    steps = [(x[..., 1:] - x[..., :-1]).abs().mean() / x.std() for x in (some[0], some[30])]
+    assert steps[0] < 0.2 < 0.5 < steps[1]
 
 
 @pytest.mark.parametrize("freeze", ["all", 2, 5])

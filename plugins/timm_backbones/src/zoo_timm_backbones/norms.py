@@ -22,7 +22,7 @@ def batch_norms(network: nn.Module) -> dict[str, _BatchNorm]:
 
 
 def calibrate(network: nn.Module, images: Tensor) -> None:
-    """Gives every batch normalisation the statistics of these images, if none has seen any.
+    """Gives every batch normalisation of a network with random weights the statistics of these images.
 
     One pass, in which each layer normalises by the statistics that it is given. Scales of zero, with which timm
     starts residual branches, become `BRANCH_SCALE`.
@@ -32,8 +32,6 @@ def calibrate(network: nn.Module, images: Tensor) -> None:
         images: `(N, channels, height, width)`.
     """
     norms = list(batch_norms(network).values())
-    if not norms or not all(_untouched(norm) for norm in norms):
-        return
     training, momenta = network.training, [norm.momentum for norm in norms]
     network.eval()
     for norm in norms:
@@ -41,8 +39,9 @@ def calibrate(network: nn.Module, images: Tensor) -> None:
         norm.momentum = 1.0
         if norm.weight is not None and not norm.weight.any():
             nn.init.constant_(norm.weight, BRANCH_SCALE)
-    with torch.no_grad():
-        network(images)
+    if norms:
+        with torch.no_grad():
+            network(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     network.train(training)
@@ -69,9 +68,3 @@ class _GroupNorm(nn.GroupNorm):
     def forward(self, inputs: Tensor) -> Tensor:
         outputs: Tensor = self.act(self.drop(super().forward(inputs)))
         return outputs
-
-
-def _untouched(norm: _BatchNorm) -> bool:
-    if norm.running_mean is None or norm.running_var is None:
-        return False
-    return not bool(norm.running_mean.any()) and bool((norm.running_var == 1).all())

@@ -28,8 +28,8 @@ class TimmBackbone(Backbone):
     """Any model of timm that gives feature maps. Everything in it is differentiable twice.
 
     Images are resized bilinearly where needed, and get the mean and standard deviation that the model was trained
-    with. Batch normalisation with the statistics of initialisation gets those of 32 noise images, always the same,
-    because in evaluation mode a deep random network that nothing normalises vanishes or explodes.
+    with. With random weights, batch normalisation gets the statistics of 32 noise images, always the same, because in
+    evaluation mode a deep network that nothing normalises vanishes or explodes.
 
     Args:
         shape: Channels (one or three), height and width of the images in [-1, 1].
@@ -71,7 +71,8 @@ class TimmBackbone(Backbone):
         self._still: list[nn.Module] = []
         self.eval()
         self._refuse_size(shape, wish)
-        calibrate(self, varied_images(32, shape))
+        if not wish.arguments()["pretrained"]:
+            calibrate(self, varied_images(32, shape))
         self._refuse_blindness(shape, wish)
         self._freeze(freeze, shape)
         self.train()
