@@ -33,7 +33,7 @@ def test_a_name_given_twice_must_be_qualified(install):
 def test_unknown_names_get_near_matches_and_a_hint(install):
     install("zoo-a", "[zoo.v1.critic]\ndcgan = zoo_a\n")
     with pytest.raises(UnknownName, match=r"no critic is called 'dcgam'. Install it. Did you mean dcgan"):
-        scan(install).find("critic", "dcgam", "Install it.")
+        scan(install).find("critic", "dcgam", lambda: "Install it.")
 
 
 def test_another_api_is_refused_without_import(install):

@@ -254,7 +254,9 @@ class Batch:
                 f"the segment between real and fake needs as many of each, not {len(real[0])} and {len(fake[0])}."
             )
         share = self.rand(len(real[0]))
-        between = tuple(torch.lerp(f, r, share.view(-1, *[1] * (r.ndim - 1))) for r, f in zip(real, fake, strict=True))
+        between = tuple(
+            torch.lerp(f, r, share.to(r.dtype).view(-1, *[1] * (r.ndim - 1))) for r, f in zip(real, fake, strict=True)
+        )
         return between if isinstance(self.real, tuple) else between[0]
 
     def _score(self, where: Where) -> Scores:

@@ -6,7 +6,7 @@ import fnmatch
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from zoo.errors import BrokenPlugin, DuplicateName, UnknownName
@@ -77,11 +77,11 @@ class Index:
             if entry.api == API and hook in (None, entry.hook) and fnmatch.fnmatchcase(entry.name, pattern)
         ]
 
-    def find(self, hook: str, name: str, hint: str = "") -> Entry:
+    def find(self, hook: str, name: str, hint: Callable[[], str] = str) -> Entry:
         """The component of a name, or of `dist/name`.
 
         Raises:
-            UnknownName: Nothing installed gives the name; `hint` is added to what is said.
+            UnknownName: Nothing installed gives the name; what `hint` returns is added to what is said.
             DuplicateName: Two distributions give it.
             BrokenPlugin: It is there, for an API that this zoo does not have.
         """
@@ -93,7 +93,7 @@ class Index:
         if not usable and found:
             raise BrokenPlugin(f"{found[0]} needs plugin API v{found[0].api}; this zoo has v{API}. Update one of them.")
         if not usable:
-            raise UnknownName(_words(hook), name, (e.name for e in self.select(hook)), hint)
+            raise UnknownName(_words(hook), name, (e.name for e in self.select(hook)), hint())
         return usable[0]
 
     def hooks_of(self, name: str) -> list[Entry]:

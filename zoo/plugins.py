@@ -38,7 +38,7 @@ class Plugins:
             UnknownName, DuplicateName: See `Index.find`.
             BrokenPlugin: The plugin cannot be imported, or offers other names than its metadata says.
         """
-        return self.load(self.index.find(hook, name, self.hint(hook, name)))
+        return self.load(self.index.find(hook, name, functools.partial(self.hint, hook, name)))
 
     def load(self, entry: Entry) -> Any:
         """What the plugin of `entry` offers under its name. Raises BrokenPlugin."""

@@ -158,6 +158,14 @@ def test_a_batch_twice_over_with_its_draws_has_the_same_penalty(shape, size, sam
     torch.testing.assert_close(penalty(once, sample=sample), penalty(twice, sample=sample))
 
 
+@pytest.mark.parametrize("sample", PLACES)
+def test_samples_in_double_precision_have_their_penalty_in_double_precision(sample):
+    weight = nn.functional.normalize(drawn(12, seed=7).double(), dim=0) * 1.5
+    real, fake = drawn(8, 12, seed=1).double(), drawn(8, 12, seed=2).double()
+    batch = Batch(critic=Through(lambda x: x @ weight), real=real, fake=fake, draws=Draws(0))
+    assert penalty(batch, sample=sample).item() == pytest.approx(2.5, rel=1e-12)
+
+
 def test_the_penalty_moves_the_critics_parameters_as_the_formula_says():
     weight = nn.Parameter(drawn(12))
     batch = game(Through(lambda x: x @ weight), 8, (12,))
