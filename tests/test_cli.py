@@ -154,6 +154,17 @@ def test_bf16_trains(zoo_command):
         (("sample", "runs/none"), "say where the samples go"),
         (("runs", "nowhere"), "no folder 'nowhere'"),
         (("train", "--no-such-option"), "No such option"),
+        (("train", "wgan", "--dataset", "ring", "--set", "train.optimizers=3"), "must be a table by phase"),
+        (("train", "vanilla", "--dataset", "ring", "--set", "train.optimizer.betas=[0.5]"), "refuses its settings"),
+        (("train", "vanilla", "--dataset", "ring", "--set", "train.optimizer.name=SparseAdam"), "no optimiser"),
+        (("train", "wgan", "--dataset", "ring", "--set", "generator.name=3"), "replace the part with --generator"),
+        (("train", "wgan", "--dataset", "ring", "--set", "parts.enc.width=3"), "no name of a component"),
+        (
+            ("train", "vanilla", "--dataset", "ring", "--batch-size", "1", "--set", "generator.norm=batch"),
+            "the parts fail on 1 samples",
+        ),
+        (("train", "--resume", "runs/none", "--seed", "0"), "--seed cannot be given"),
+        (("train", "--resume", "runs/none", "wgan"), "variant cannot be given"),
     ],
 )
 def test_misuse_is_a_clear_error_with_exit_code_2(zoo_command, tmp_path, arguments, words):

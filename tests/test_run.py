@@ -113,7 +113,7 @@ def test_a_truncated_or_foreign_checkpoint_is_named(finished, tmp_path, content)
     whole = (finished.folder.checkpoints / "step-00000012.pt").read_bytes()
     path = tmp_path / "bad.pt"
     if content == "pickle":
-        torch.save({"weights": torch.zeros(1)}, path)
+        torch.save({"format": 1, "weights": torch.zeros(1)}, path)
     else:
         path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
     with pytest.raises(BadCheckpoint, match="bad.pt"):
@@ -153,17 +153,18 @@ def test_a_full_disk_leaves_the_last_checkpoint(finished, tmp_path):
         "import resource, sys, torch, zoo\n"
         "from zoo.folder import Folder; from pathlib import Path\n"
         "folder = Folder(Path(sys.argv[1])); folder.checkpoints.mkdir(parents=True)\n"
-        "folder.save(1, {'format': 1, 'x': torch.zeros(10)}, 2)\n"
+        "from zoo.folder import PARTS; state = dict.fromkeys(PARTS, 1)\n"
+        "folder.save(1, state | {'networks': torch.zeros(10)}, 2)\n"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "try: folder.save(2, {'format': 1, 'x': torch.zeros(1_000_000)}, 2)\n"
+        "try: folder.save(2, state | {'networks': torch.zeros(1_000_000)}, 2)\n"
         "except zoo.ZooError as error: print(type(error).__name__, error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "run"], capture_output=True, text=True, timeout=60)
     assert done.stdout.startswith("SaveFailed"), done.stderr
     folder = Folder(tmp_path / "run")
     assert [p.name for p in folder.checkpoints.iterdir()] == ["step-00000001.pt"]
-    assert torch.equal(folder.load()["x"], torch.zeros(10))
+    assert torch.equal(folder.load()["networks"], torch.zeros(10))
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
@@ -211,6 +212,81 @@ def test_parts_that_are_no_plugins_train_and_are_reopened_with_them(small, tmp_p
     assert run.sample(5).shape == (5, 1)
     with pytest.raises(BadRun, match=r"made in Python \(Shift\).*give the generator again"):
         zoo.load(tmp_path / "run")
+
+
+def test_parts_of_ones_own_can_be_used_again(small, tmp_path):
+    given = {**small, "distance": "wasserstein", "lipschitz_constraint": [Spectral()]}
+    run = zoo.train(**given, out=tmp_path, name="run", device="cpu", **QUICK)
+    assert all(p.requires_grad for name in ("generator", "critic") for p in small[name].parameters())
+    assert small["critic"].applied == 1
+    trained = small["generator"].theta.clone()
+    zoo.load(tmp_path / "run", device="cpu", given=given)
+    assert torch.equal(small["generator"].theta, trained)
+    outcome = zoo.resume(tmp_path / "run", steps=16, device="cpu", given=given)
+    assert (outcome.step, small["critic"].applied) == (16, 1)
+    assert run.sample(3).shape == (3, 1)
+    with pytest.raises(BadRun, match="give the lipschitz_constraint again"):
+        zoo.resume(tmp_path / "run", steps=20, given=small)
+
+
+class Spectral(zoo.LipschitzConstraint):
+    def parametrize(self, critic):
+        critic.applied = getattr(critic, "applied", 0) + 1
+
+
+def test_a_weight_that_is_not_finite_is_never_saved(small, tmp_path):
+    class Root(zoo.Distance):
+        """At one step its loss is 0 and its gradient NaN."""
+
+        def critic_loss(self, batch):
+            return batch.fake_scores.mean()
+
+        def generator_loss(self, batch):
+            return (batch.fake_scores * 0).sqrt().mean() if batch.step == 7 else -batch.fake_scores.mean()
+
+    with pytest.raises(Diverged, match=r"weight of the generator.*last good checkpoint is step 4"):
+        zoo.train(**small, distance=Root(), out=tmp_path, name="run", device="cpu", **QUICK)
+    for step in Folder(tmp_path / "run").steps():
+        assert torch.isfinite(Folder(tmp_path / "run").load(step)["networks"]["generator"]["theta"]).all()
+
+
+def test_metrics_of_a_run_that_was_stopped_between_lines_are_the_same(small, tmp_path):
+    class Interrupts(type(small["dataset"])):
+        """Presses Ctrl-C when it is drawn from the sixth time."""
+
+        draws = 0
+
+        def sample(self, n, draws):
+            self.draws += 1
+            if self.draws == 6:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().sample(n, draws)
+
+    parts = {"distance": "wasserstein", "generator": "mlp", "critic": "mlp"}
+    options = {"out": tmp_path, "device": "cpu", "settings": NARROW, **QUICK}
+    whole = zoo.train(dataset=small["dataset"], name="whole", **parts, **options)
+    stopped = zoo.train(dataset=Interrupts(2.0), name="stopped", **parts, **options)
+    assert (stopped.step, [row["step"] for row in stopped.metrics]) == (6, [4])
+    zoo.resume(tmp_path / "stopped", device="cpu", given={"dataset": small["dataset"]})
+    assert without_times(zoo.load(tmp_path / "stopped", device="cpu")) == without_times(whole)
+
+
+def test_a_run_that_is_being_trained_is_not_resumed(finished):
+    folder = Folder(finished.folder.path)
+    note = folder.state()
+    (folder.path / "state.json").write_text(json.dumps({**note, "state": "running", "pid": os.getppid()}))
+    with pytest.raises(BadRun, match=f"trained by process {os.getppid()}"):
+        zoo.resume(folder.path, steps=20)
+    (folder.path / "state.json").write_text(json.dumps(note))
+
+
+def test_a_failure_of_any_kind_is_noted(tmp_path):
+    def fail(row):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        quick(tmp_path, on_log=fail)
+    assert Folder(tmp_path / "run").state()["state"] == "failed"
 
 
 def test_ctrl_c_saves_and_the_run_goes_on_to_the_same_bits(tmp_path):

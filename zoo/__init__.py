@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from zoo.draws import Draws
     from zoo.errors import BadData, BadSetting, IncompatibleParts, MissingPackage, UnknownName, ZooError
     from zoo.hookspecs import hookimpl
-    from zoo.procedures import Parts, Phase, Procedure, Want
+    from zoo.procedures import About, Parts, Phase, Procedure, Want
     from zoo.run import Run, load
     from zoo.settings import Setting
     from zoo.variants import Variant, read_variants
@@ -49,7 +49,7 @@ _HOMES = {
     "zoo.draws": ("Draws",),
     "zoo.errors": ("BadData", "BadSetting", "IncompatibleParts", "MissingPackage", "UnknownName", "ZooError"),
     "zoo.hookspecs": ("hookimpl",),
-    "zoo.procedures": ("Parts", "Phase", "Procedure", "Want"),
+    "zoo.procedures": ("About", "Parts", "Phase", "Procedure", "Want"),
     "zoo.run": ("Run", "load"),
     "zoo.settings": ("Setting",),
     "zoo.variants": ("Variant", "read_variants"),
@@ -57,6 +57,7 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "About",
     "ArrayDataset",
     "Backbone",
     "BadData",

@@ -10,7 +10,7 @@ from zoo.batch import Batch
 from zoo.components import Distance, LipschitzConstraint, overrides
 from zoo.errors import BadRecipe
 from zoo.hookspecs import hookimpl
-from zoo.procedures import Parts, Phase, Procedure, Want
+from zoo.procedures import About, Parts, Phase, Procedure, Want
 
 
 class Adversarial(Procedure):
@@ -19,16 +19,17 @@ class Adversarial(Procedure):
     Without a critic (`critic = "none"`), the generator alone minimises a distance that needs none.
     """
 
-    def wants(self) -> Mapping[str, Want]:
-        """A generator, and a critic unless the recipe says none."""
-        return {"generator": Want("generator"), "critic": Want("critic")}
+    def wants(self, about: About) -> Mapping[str, Want]:
+        """A generator, and a critic for distances that need one."""
+        return {"generator": Want("generator"), "critic": Want("critic", optional=True)}
 
     def phases(self, parts: Parts) -> list[Phase]:
         """`critic_steps` steps of the critic, one of the generator."""
         if parts.distance is None:
             raise BadRecipe("the recipe has no distance; name one with --distance.")
-        generator = Phase("generator", ("generator",), _generator_loss(parts.distance))
-        return [_critic_phase(parts, parts.distance), generator] if "critic" in parts else [generator]
+        alone = "critic" not in parts
+        generator = Phase("generator", ("generator",), _generator_loss(parts.distance), estimates=alone)
+        return [generator] if alone else [_critic_phase(parts, parts.distance), generator]
 
 
 def _critic_phase(parts: Parts, distance: Distance) -> Phase:
@@ -44,6 +45,7 @@ def _critic_phase(parts: Parts, distance: Distance) -> Phase:
         steps=parts.critic_steps,
         lazy=parts.every,
         after=project if projecting else None,
+        estimates=True,
     )
 
 

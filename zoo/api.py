@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from zoo.checks import check
-from zoo.components import Dataset, Distance, LipschitzConstraint
 from zoo.compose import Composition, compose
 from zoo.devices import resolve_device
 from zoo.errors import BadRun, UsageError
@@ -17,12 +15,12 @@ from zoo.fit import Fit, Outcome, Row
 from zoo.folder import Folder
 from zoo.index import Entry
 from zoo.plugins import Plugins, installed
-from zoo.procedures import Procedure
-from zoo.recipe import AXES, LIST_AXIS, Recipe, Table, layered, normalized, parse_assignment, read_table
-from zoo.resolve import GIVEN, Assignments, Components
+from zoo.recipe import Recipe, Table, layered, named_table, normalized
+from zoo.resolve import GIVEN, Assignments, Components, split_given
 from zoo.run import Run, load, rebuild
 from zoo.settings import context_of, resolve
 from zoo.trainer import Trainer
+from zoo.training import Training
 
 
 def list_components(hook: str | None = None, pattern: str = "*") -> list[Entry]:
@@ -50,8 +48,8 @@ def create(hook: str, name: str, **settings: Any) -> Any:
         UsageError: Context that it needs is missing.
 
     >>> import zoo
-    >>> zoo.create("procedure", "adversarial").wants()["critic"].hook
-    'critic'
+    >>> zoo.create("critic", "dcgan", shape=(1, 32, 32), width=8).conditional
+    False
     """
     factory = installed().component(hook, name)
     wanted = context_of(factory)
@@ -117,20 +115,30 @@ def train(
     ...     run = zoo.train("wgan", dataset="ring", steps=2, batch_size=8, out=folder, device="cpu")
     ...     tuple(run.sample(5).shape)
     (5, 2)
+
+    With a critic of one's own and something that listens:
+
+    >>> import torch
+    >>> class Score(zoo.Critic):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.layer = torch.nn.Linear(2, 1)
+    ...     def forward(self, samples, condition=None):
+    ...         return self.layer(samples).squeeze(1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = zoo.train(
+    ...         "wgan", dataset="ring", critic=Score(), steps=2, batch_size=8, out=folder, device="cpu",
+    ...         on_log=lambda row: print("step", row["step"]),
+    ...     )
+    step 2
     """
-    table, given = _split(recipe)
-    path = Path(variant)
-    if path.suffix == ".toml":
-        table = layered([read_table(path), normalized(table)])
-    elif variant:
-        table["variant"] = str(variant)
+    table, given = split_given(recipe)
+    table = layered([named_table(variant), normalized(table)])
     pairs = [(key.split("."), value) for key, value in (settings or {}).items()]
-    composition = compose_table(
-        normalized(table), pairs, device=device, given=given, allow_incompatible=allow_incompatible
-    )
+    composition = compose_table(table, pairs, device=device, given=given, allow_incompatible=allow_incompatible)
     path = Path(out) / (name or run_name(composition.recipe))
     start(composition, path, on_log=on_log, progress=progress)
-    return load(path, device=device, given=given)
+    return load(path, device=device, given=recipe)
 
 
 def start(
@@ -173,16 +181,16 @@ def resume(
     """
     folder = Folder.open(Path(path))
     state = folder.load()
-    before = folder.recipe().train["steps"]
-    total = before if steps is None else steps
+    note = folder.state()
+    if note["state"] == "running" and note["pid"] != os.getpid():
+        raise BadRun(f"{path} is being trained by process {note['pid']} on {note['host']}; stop that first.")
+    total = Training.of(folder.recipe().train).train.steps if steps is None else steps
     if state["iteration"] >= total:
         raise BadRun(f"{path} is at step {state['iteration']} of {total} already; extend it with --steps.")
-    components = Components(plugins or installed(), given or {})
+    components = Components(plugins or installed(), split_given(given or {})[1])
     change = {"steps": total, "schedule_steps": state["schedule_steps"]}
     composition = rebuild(folder, components, resolve_device(device), change)
-    trainer = Trainer(composition)
-    folder.write_recipe(composition.recipe)
-    return Fit(trainer, folder, on_log, progress).run(state)
+    return Fit(Trainer(composition), folder, on_log, progress).run(state)
 
 
 def run_name(recipe: Recipe) -> str:
@@ -190,25 +198,3 @@ def run_name(recipe: Recipe) -> str:
     first = recipe.variant or recipe.axes["distance"].name
     parts = [Path(first).stem, recipe.axes["dataset"].name, f"seed{recipe.train['seed']}"]
     return "-".join(part.replace(GIVEN, "").replace("/", "-") for part in parts)
-
-
-def _split(recipe: Mapping[str, Any]) -> tuple[Table, dict[str, Any]]:
-    """What is named, as a recipe's table; and what is given as objects, by axis."""
-    table: Table = {}
-    given: dict[str, Any] = {}
-    for key, value in recipe.items():
-        if key == LIST_AXIS:
-            values = value if isinstance(value, list) else [value]
-            given[key] = {f"{GIVEN}{type(v).__name__}": v for v in values if isinstance(v, LipschitzConstraint)}
-            table[key] = [v for v in values if not isinstance(v, LipschitzConstraint)]
-        elif isinstance(value, (torch.nn.Module, Dataset, Distance, Procedure)):
-            given[key] = value
-        elif key in AXES or key in ("parts", "train"):
-            table[key] = value
-        else:
-            table.setdefault("train", {})
-            table["train"] = {**table["train"], key: value}
-    return table, given
-
-
-__all__ = ["Run", "create", "list_components", "load", "parse_assignment", "resume", "train"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import torch
@@ -37,6 +37,14 @@ class Scores:
 def mean_over_patches(scores: Tensor) -> Tensor:
     """One number a sample, `(N,)`, from scores `(N,)` or `(N, ...)`."""
     return scores if scores.ndim == 1 else scores.flatten(1).mean(1)
+
+
+@dataclass
+class _Ledger:
+    """What games on one draw share."""
+
+    records: dict[str, list[Tensor]] = field(default_factory=dict)
+    differentiated: bool = False
 
 
 class Batch:
@@ -90,10 +98,17 @@ class Batch:
         self._asked: list[Where] = []
         self._scored: dict[Hashable, Scores] = {}
         self._gradients: dict[Hashable, Tensor] = {}
-        self.records: dict[str, list[Tensor]] = {}
+        self._ledger = _Ledger()
+
+    @property
+    def records(self) -> dict[str, list[Tensor]]:
         """What components recorded, by name; scalars without graph."""
-        self.differentiated = False
-        """Whether anybody has asked for slopes or gradients: a penalty that works a sample at a time."""
+        return self._ledger.records
+
+    @property
+    def differentiated(self) -> bool:
+        """Whether anybody has asked for slopes or gradients, as a penalty does that works a sample at a time."""
+        return self._ledger.differentiated
 
     @property
     def critic(self) -> Critic:
@@ -158,7 +173,7 @@ class Batch:
             where: `"real"`, `"fake"`, `"segment"` (one uniformly random point on the straight line between each
                 real sample and its fake; Gulrajani et al., 2017) or samples of your own.
         """
-        self.differentiated = True
+        self._ledger.differentiated = True
         key = self._key(where)
         if key not in self._gradients:
             self._gradients[key] = self._differentiate(where)
@@ -204,7 +219,7 @@ class Batch:
             due=self._due,
             **conditions,
         )
-        game.records = self.records
+        game._ledger = self._ledger
         return game
 
     def heads(self) -> Iterator[Batch]:
@@ -302,10 +317,6 @@ class _Head(Batch):
         vars(self).update(vars(whole))
         self._whole, self._index = whole, index
         self._gradients = {}
-
-    def gradients(self, where: Where) -> Tensor:
-        self._whole.differentiated = True
-        return super().gradients(where)
 
     def _score(self, where: Where) -> Scores:
         scores = self._whole._score(where)

@@ -32,7 +32,8 @@ def check(composition: Composition, allow_incompatible: bool = False) -> None:
     _check_batch_size(composition)
     if "generator" not in composition.networks:
         return
-    with _unchanged(composition):
+    n = _probe_size(composition)
+    with _unchanged(composition), _explained(n):
         fake = _check_generator(composition)
         if "critic" in composition.networks:
             _check_scores(composition, fake)
@@ -43,6 +44,20 @@ def check(composition: Composition, allow_incompatible: bool = False) -> None:
             phase.loss(_probe_batch(composition))
     if composition.training.train.micro_batches > 1 and composition.parts.distance is not None:
         _check_mean(composition.parts.distance, composition.device)
+
+
+def _probe_size(composition: Composition) -> int:
+    train = composition.training.train
+    return min(PROBE, train.batch_size // train.micro_batches)
+
+
+@contextlib.contextmanager
+def _explained(n: int) -> Iterator[None]:
+    """What torch says of parts that do not fit each other, as an error of the recipe and not of the program."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        raise IncompatibleParts(f"the parts fail on {n} samples: {error}") from error
 
 
 def _check_batch_size(composition: Composition) -> None:
@@ -57,8 +72,9 @@ def _check_batch_size(composition: Composition) -> None:
 
 
 def _check_generator(composition: Composition) -> Tensor:
-    fake = generate(composition, PROBE, Draws(0, composition.device))
-    expected = (PROBE, *composition.dataset.shape)
+    n = _probe_size(composition)
+    fake = generate(composition, n, Draws(0, composition.device))
+    expected = (n, *composition.dataset.shape)
     if tuple(fake.shape) != expected:
         raise IncompatibleParts(f"the generator makes samples {tuple(fake.shape)}, but the data has {expected}.")
     return fake
@@ -79,12 +95,12 @@ def _labels(composition: Composition, n: int, draws: Draws) -> Tensor:
 
 
 def _check_scores(composition: Composition, fake: Tensor) -> None:
-    scores = _scores(composition, fake)
-    for head in scores:
-        if head.ndim not in (1, 3) or len(head) != PROBE:
+    n = len(fake)
+    for head in _scores(composition, fake):
+        if head.ndim not in (1, 3) or len(head) != n:
             raise IncompatibleParts(
-                f"the critic's scores of {PROBE} samples have shape {tuple(head.shape)}; it must be ({PROBE},), "
-                f"or ({PROBE}, height, width) for patches: (N, 1) minus (N,) would silently be (N, N)."
+                f"the critic's scores of {n} samples have shape {tuple(head.shape)}; it must be ({n},), "
+                f"or ({n}, height, width) for patches: (N, 1) minus (N,) would silently be (N, N)."
             )
 
 
@@ -110,14 +126,18 @@ def _penalised_by_sample(composition: Composition) -> list[str]:
 
 
 def _probe_batch(composition: Composition) -> Batch:
-    draws = Draws(1, composition.device)
-    labels = None if composition.dataset.classes is None else _labels(composition, PROBE, draws)
-    real, fake = (torch.tanh(draws.randn(PROBE, *composition.dataset.shape)) for _ in range(2))
-    return composition.batch(real=real, fake=fake, real_condition=labels, fake_condition=labels, draws=draws)
+    n, draws = _probe_size(composition), Draws(1, composition.device)
+    labels = None if composition.dataset.classes is None else _labels(composition, n, draws)
+    real, fake = (torch.tanh(draws.randn(n, *composition.dataset.shape)) for _ in range(2))
+    z = composition.parts["generator"].latent(n, draws)  # type: ignore[operator]
+    return composition.batch(real=real, fake=fake, z=z, real_condition=labels, fake_condition=labels, draws=draws)
 
 
 def _check_independence(composition: Composition, penalised: list[str]) -> None:
-    points = torch.tanh(Draws(2, composition.device).randn(PROBE, *composition.dataset.shape)).requires_grad_()
+    n = _probe_size(composition)
+    if n == 1:
+        return
+    points = torch.tanh(Draws(2, composition.device).randn(n, *composition.dataset.shape)).requires_grad_()
     for head in _scores(composition, points):
         (gradient,) = torch.autograd.grad(mean_over_patches(head)[0], points, retain_graph=True)
         sizes = gradient.flatten(1).norm(dim=1)

@@ -14,8 +14,8 @@ from zoo.components import Dataset, LipschitzConstraint
 from zoo.devices import LowPrecision, seeded
 from zoo.errors import BadRecipe
 from zoo.procedures import Parts, Phase, Procedure, Want
-from zoo.recipe import LIST_AXIS, Choice, Recipe
-from zoo.resolve import EVERY, Components
+from zoo.recipe import AXES, LIST_AXIS, Choice, Recipe
+from zoo.resolve import EVERY, Components, about
 from zoo.settings import context_of
 from zoo.training import Training
 
@@ -58,11 +58,13 @@ def compose(components: Components, recipe: Recipe, dataset: Dataset, device: to
     """
     training = Training.of(recipe.train)
     procedure = _procedure(components, recipe)
-    _refuse_missing(components, recipe, procedure)
-    _refuse_unwanted(components, recipe, procedure)
-    networks = _networks(components, recipe, dataset, procedure, training.train.seed)
+    wants = procedure.wants(about(dataset))
+    _refuse_missing(components, recipe, wants)
+    _refuse_unwanted(components, recipe, wants)
+    networks = _networks(components, recipe, dataset, wants, training.train.seed)
     networks = {name: network.to(device) for name, network in networks.items()}
-    constraints = _constraints(components, recipe, networks.get("critic"), device)
+    with seeded(training.train.seed, LIST_AXIS):
+        constraints = _constraints(components, recipe, networks.get("critic"), device)
     parts = Parts(
         networks=_in_precision(networks, training.train.precision, device),
         distance=_distance(components, recipe, device),
@@ -84,10 +86,10 @@ def _chosen(name: str, want: Want, recipe: Recipe) -> Choice | None:
 
 
 def _networks(
-    components: Components, recipe: Recipe, dataset: Dataset, procedure: Procedure, seed: int
+    components: Components, recipe: Recipe, dataset: Dataset, wants: Mapping[str, Want], seed: int
 ) -> dict[str, nn.Module]:
     networks = {}
-    for name, want in procedure.wants().items():
+    for name, want in wants.items():
         choice = _chosen(name, want, recipe)
         if name in components.given:
             networks[name] = components.given[name]
@@ -125,8 +127,16 @@ def _constraints(
         built[choice.name] = constraint.to(device)
         if critic is None:
             raise BadRecipe(f"the constraint {choice.name} needs a critic; name one with --critic.")
-        constraint.parametrize(critic)
+        _parametrize(constraint, choice.name, critic)
     return built
+
+
+def _parametrize(constraint: LipschitzConstraint, name: str, critic: nn.Module) -> None:
+    """Applies a constraint to a critic once; a critic that the caller made may be composed a second time."""
+    done: set[str] = critic.__dict__.setdefault("_zoo_parametrized", set())
+    if name not in done:
+        constraint.parametrize(critic)
+        done.add(name)
 
 
 def _distance(components: Components, recipe: Recipe, device: torch.device) -> Any:
@@ -136,16 +146,17 @@ def _distance(components: Components, recipe: Recipe, device: torch.device) -> A
     return distance.to(device)
 
 
-def _refuse_missing(components: Components, recipe: Recipe, procedure: Procedure) -> None:
-    if "generator" in procedure.wants() and not ("generator" in recipe.axes or "generator" in components.given):
-        raise BadRecipe("the recipe has no generator; name one with --generator, such as --generator mlp.")
+def _refuse_missing(components: Components, recipe: Recipe, wants: Mapping[str, Want]) -> None:
+    for name, want in wants.items():
+        if not (want.optional or name in components.given or _chosen(name, want, recipe)):
+            way = f"--{name} NAME" if name in AXES else f"[parts.{name}] in the recipe"
+            raise BadRecipe(f"the recipe has no {name}; name one with {way} (zoo list {want.hook}).")
 
 
-def _refuse_unwanted(components: Components, recipe: Recipe, procedure: Procedure) -> None:
-    wants = procedure.wants()
-    for name in recipe.parts:
+def _refuse_unwanted(components: Components, recipe: Recipe, wants: Mapping[str, Want]) -> None:
+    for name in (*recipe.parts, *({"generator", "critic"} & set(recipe.axes))):
         if name not in wants:
-            raise BadRecipe(f"parts.{name}: the procedure wants no such part; it wants {', '.join(wants)}.")
+            raise BadRecipe(f"the procedure wants no part '{name}'; it wants {', '.join(wants)}.")
     named = [n for n in wants if n in recipe.axes and n not in components.given]
     factories = [components.plugins.component(wants[n].hook, recipe.axes[n].name) for n in named]
     if "backbone" in recipe.axes and not any("backbone" in context_of(factory) for factory in factories):

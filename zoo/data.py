@@ -47,11 +47,11 @@ class Batches:
 
     def state_dict(self) -> dict[str, Any]:
         """The place in the stream: plain tensors and numbers."""
-        return {"draws": self._draws.get_state(), "order": self._order.cpu(), "place": self._place}
+        return {"draws": self._draws.state_dict(), "order": self._order.cpu(), "place": self._place}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where `state_dict` was taken."""
-        self._draws.set_state(state["draws"])
+        self._draws.load_state_dict(state["draws"])
         self._order = state["order"].to(self._draws.device)
         self._place = state["place"]
 

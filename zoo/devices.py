@@ -51,10 +51,10 @@ class LowPrecision(nn.Module):
         self.network = network
         self._device_type = device.type
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **named: Any) -> Any:
         """The network's own result, as float32."""
         with torch.autocast(self._device_type, torch.bfloat16):
-            return _as_float32(self.network(*inputs))
+            return _as_float32(self.network(*inputs, **named))
 
     def __getattr__(self, name: str) -> Any:
         try:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -35,10 +39,17 @@ class Draws:
         """The integers from 0 to `n - 1` in random order, `(n,)`."""
         return torch.randperm(n, generator=self._generator, device=self.device)
 
-    def get_state(self) -> Tensor:
-        """The state of the generator, as a byte tensor on the CPU."""
-        return self._generator.get_state()
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the generator, as a byte tensor on the CPU, with the kind of device that it is of."""
+        return {"device": self.device.type, "state": self._generator.get_state()}
 
-    def set_state(self, state: Tensor) -> None:
-        """Goes on where `get_state` was taken."""
-        self._generator.set_state(state.cpu())
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on where `state_dict` was taken.
+
+        Another kind of device has another kind of generator. It is seeded from the state: as repeatable, but other
+        numbers than would have come.
+        """
+        if state["device"] == self.device.type:
+            self._generator.set_state(state["state"].cpu())
+        else:
+            self._generator.manual_seed(zlib.crc32(state["state"].cpu().numpy().tobytes()))

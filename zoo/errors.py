@@ -85,6 +85,10 @@ class Diverged(ZooError):
     """A loss became NaN or infinite."""
 
 
+class OutOfMemory(ZooError):
+    """The device has too little memory for what a recipe asks."""
+
+
 class SaveFailed(ZooError):
     """A file could not be written; what had been saved before is intact."""
 

@@ -9,19 +9,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from tqdm import tqdm
 
 from zoo.devices import derived, seeded
 from zoo.draws import Draws
-from zoo.errors import Diverged, ZooError
+from zoo.errors import Diverged, OutOfMemory, SaveFailed
 from zoo.folder import Folder
 from zoo.pictures import drawable, save_picture
 from zoo.trainer import Trainer
 
 Row = Mapping[str, Any]
+Result = TypeVar("Result")
 PICTURED = {"image": 64, "vector": 2500}
 """How many samples a picture shows."""
 
@@ -90,12 +91,21 @@ class Fit:
                 self.trainer.load_state_dict(resume)
                 self._saved = self.trainer.iteration
                 self.folder.forget_after(self.trainer.iteration)
+                self.folder.write_recipe(self.trainer.composition.recipe)
             self.folder.write_state("running", self.trainer.iteration)
             try:
                 return self._loop()
-            except (ZooError, RuntimeError, MemoryError):
-                self.folder.write_state("failed", self.trainer.iteration)
+            except BaseException as error:
+                with contextlib.suppress(SaveFailed):
+                    self.folder.write_state("failed", self.trainer.iteration)
+                if isinstance(error, torch.OutOfMemoryError):
+                    raise OutOfMemory(
+                        "the device has too little memory for this recipe; use a smaller --batch-size, or "
+                        f"--set train.micro_batches=2 or more to split it. ({str(error).splitlines()[0]})"
+                    ) from error
                 raise
+            finally:
+                self.trainer.release()
 
     def _loop(self) -> Outcome:
         first, start = self.trainer.iteration, time.monotonic()
@@ -133,7 +143,7 @@ class Fit:
         )
 
     def _log(self, bar: Any) -> None:
-        means = self._flushed()
+        means = self._finite(self.trainer.flush)
         now, step = time.monotonic(), self.trainer.iteration
         rate = (step - self._clocked) / max(now - self._clock, 1e-9)
         self._clock, self._clocked = now, step
@@ -145,9 +155,9 @@ class Fit:
             hear(self._row)
         bar.set_postfix({k: f"{v:.3g}" for k, v in means.items() if "loss" in k}, refresh=False)
 
-    def _flushed(self) -> dict[str, float]:
+    def _finite(self, look: Callable[[], Result]) -> Result:
         try:
-            return self.trainer.flush()
+            return look()
         except Diverged as error:
             steps = self.folder.steps()
             last = f"the last good checkpoint is step {steps[-1]}" if steps else "there is no checkpoint yet"
@@ -157,9 +167,7 @@ class Fit:
             ) from error
 
     def _save(self) -> None:
-        if self._row.get("step") != self.trainer.iteration:
-            # A checkpoint is only written of losses that are known to be finite.
-            self._log(_Silent())
+        self._finite(self.trainer.refuse_divergence)
         self.folder.save(self.trainer.iteration, self.trainer.state_dict(), self._train.keep)
         self._saved = self.trainer.iteration
 
@@ -216,11 +224,6 @@ class Fit:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-class _Silent:
-    def set_postfix(self, *_: Any, **__: Any) -> None:
-        """Stands in for the progress bar."""
 
 
 def _due(step: int, every: int) -> bool:

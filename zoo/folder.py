@@ -20,6 +20,13 @@ import torch
 from zoo.errors import BadCheckpoint, BadRun, RunExists, SaveFailed
 from zoo.recipe import Recipe, read_table
 
+FORMAT = 1
+"""The version of what a checkpoint holds."""
+PARTS = (
+    "format", "data", "iteration", "counts", "schedule_steps", "networks", "average", "optimizers", "distance",
+    "constraints", "draws", "batches", "random", "history",
+)  # fmt: skip
+"""What a checkpoint holds."""
 _CHECKPOINT = re.compile(r"step-(\d+)\.pt")
 
 
@@ -155,8 +162,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     ) as error:
         cause = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise BadCheckpoint(f"the checkpoint {path} is truncated or no checkpoint: {cause}. {advice}") from error
-    if not isinstance(state, dict) or "format" not in state:
+    if not isinstance(state, dict) or not set(state) >= set(PARTS):
         raise BadCheckpoint(f"{path} is no checkpoint of a run of the zoo. {advice}")
+    if state["format"] != FORMAT:
+        raise BadCheckpoint(f"{path} has format {state['format']}; this zoo reads format {FORMAT}. Update one of them.")
     return state
 
 

@@ -20,12 +20,27 @@ class Want:
     Attributes:
         hook: The hook that its component is looked for on.
         context: What its factory is given by name, beside `shape` and `classes`.
-        default: The component that is taken when the recipe names none; None makes the part optional.
+        default: The component that is taken when the recipe names none.
+        optional: Whether the procedure can do without.
     """
 
     hook: str
     context: Mapping[str, Any] = field(default_factory=dict)
     default: str | None = None
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class About:
+    """What a procedure may know before parts are built.
+
+    Attributes:
+        shape: The shape of one sample.
+        classes: The number of classes of the labels; None without labels.
+    """
+
+    shape: tuple[int, ...]
+    classes: int | None
 
 
 @dataclass(frozen=True)
@@ -74,6 +89,7 @@ class Phase:
         every: The phase runs every so many iterations.
         lazy: A loss term of that name is computed every k-th step, times k.
         after: Called after each optimiser step.
+        estimates: Whether the distance's estimate is taken in this phase.
     """
 
     name: str
@@ -83,13 +99,14 @@ class Phase:
     every: int = 1
     lazy: Mapping[str, int] = field(default_factory=dict)
     after: Callable[[], None] | None = None
+    estimates: bool = False
 
 
 class Procedure(ABC):
     """The list of phases that a run goes through, and the parts that it needs."""
 
     @abstractmethod
-    def wants(self) -> Mapping[str, Want]:
+    def wants(self, about: About) -> Mapping[str, Want]:
         """The parts it needs, by name."""
 
     @abstractmethod

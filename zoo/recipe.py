@@ -31,7 +31,9 @@ class Choice:
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> Choice:
-        """From `{name = "...", setting = ...}`."""
+        """From `{name = "...", setting = ...}`. Raises BadRecipe if there is no name."""
+        if not table.get("name"):
+            raise BadRecipe(f"{dict(table)!r} has settings but no name of a component.")
         return cls(table["name"], {key: value for key, value in table.items() if key != "name"})
 
     def table(self) -> Table:
@@ -110,18 +112,13 @@ def normalized(table: Mapping[str, Any], where: str = "the recipe") -> Table:
         UnknownName: A key that no recipe has.
         BadRecipe: A value of the wrong form.
     """
-    for key in table:
-        if key not in KEYS:
-            raise UnknownName(f"key of {where}", key, KEYS)
+    _refuse_wrong_keys(table, where)
     result = dict(table)
     for axis in AXES:
         if axis in table:
             result[axis] = choice_table(table[axis], f"{where}: {axis}")
     if LIST_AXIS in table:
         result[LIST_AXIS] = _list_of_choices(table[LIST_AXIS], f"{where}: {LIST_AXIS}")
-    for key in ("parts", "train", "for", "versions"):
-        if not isinstance(result.get(key, {}), Mapping):
-            raise BadRecipe(f"{where}: {key} must be a table, not {result[key]!r}.")
     if "parts" in table:
         result["parts"] = {n: choice_table(each, f"{where}: parts.{n}") for n, each in table["parts"].items()}
     if "for" in table:
@@ -129,10 +126,23 @@ def normalized(table: Mapping[str, Any], where: str = "the recipe") -> Table:
     return result
 
 
+def _refuse_wrong_keys(table: Mapping[str, Any], where: str) -> None:
+    for key in table:
+        if key not in KEYS:
+            raise UnknownName(f"key of {where}", key, KEYS)
+    if not isinstance(table.get("variant", ""), str):
+        raise BadRecipe(f"{where}: variant must be a name, not {table['variant']!r}.")
+    for key in ("parts", "train", "for", "versions"):
+        if not isinstance(table.get(key, {}), Mapping):
+            raise BadRecipe(f"{where}: {key} must be a table, not {table[key]!r}.")
+
+
 def _normalized_kinds(tables: Mapping[str, Any], where: str) -> Table:
     for kind in tables:
         if kind not in KINDS:
             raise UnknownName(f"kind of data in {where}: for", kind, KINDS)
+        if not isinstance(tables[kind], Mapping):
+            raise BadRecipe(f"{where}: for.{kind} must be a table, not {tables[kind]!r}.")
     return {kind: normalized(each, f"{where}: for.{kind}") for kind, each in tables.items()}
 
 
@@ -196,7 +206,7 @@ def _train_over(beneath: Table, above: Table) -> Table:
     result = {**beneath, **above}
     if "optimizer" in above:
         result["optimizer"] = _over(beneath.get("optimizer", {}), choice_table(above["optimizer"], "train.optimizer"))
-    if "optimizers" in above:
+    if isinstance(above.get("optimizers"), Mapping):
         phases = dict(beneath.get("optimizers", {}))
         for phase, each in above["optimizers"].items():
             table = choice_table(each, f"train.optimizers.{phase}")
@@ -235,6 +245,8 @@ def assign(table: Table, path: Sequence[str], value: Any) -> Table:
         BadRecipe: The axis has no component, or the path is too long.
     """
     axis, *rest = path
+    if rest[-1] == "name" and axis != "train":
+        raise BadRecipe(f"{'.'.join(path)}: a name is no setting; replace the part with --{axis.replace('_', '-')}.")
     if axis == LIST_AXIS:
         return {**table, axis: _assign_constraint(table.get(axis, []), rest, value)}
     if axis == "train":
@@ -263,3 +275,10 @@ def _assign_constraint(constraints: list[Table], path: Sequence[str], value: Any
     if path[0] not in names:
         raise UnknownName("Lipschitz constraint of this recipe", path[0], names)
     return [{**each, path[1]: value} if each["name"] == path[0] else each for each in constraints]
+
+
+def named_table(variant: str | Path) -> Table:
+    """The table that a variant's name, or a recipe file (`.toml`), stands for; empty for an empty name."""
+    if Path(variant).suffix == ".toml":
+        return read_table(Path(variant))
+    return {"variant": str(variant)} if str(variant) else {}

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import torch
+from torch import nn
 
 from zoo import __version__
-from zoo.components import Dataset
+from zoo.components import Dataset, LipschitzConstraint
 from zoo.errors import BadData, BadRecipe, BadSetting, BrokenPlugin
 from zoo.plugins import Plugins
-from zoo.procedures import Procedure
-from zoo.recipe import ARGUMENT, AXES, LIST_AXIS, Choice, Recipe, Table, assign, for_kinds, layered, normalized
+from zoo.procedures import About, Procedure
+from zoo.recipe import ARGUMENT, AXES, KEYS, LIST_AXIS, Choice, Recipe, Table, assign, for_kinds, layered, normalized
 from zoo.settings import SettingSpec, context_of, resolve, settings_of
 from zoo.training import Training
 
@@ -66,7 +67,7 @@ class Components:
         merged = layered(layer for each in layers for layer in for_kinds(each, dataset.kinds))
         for path, value in assignments:
             merged = assign(merged, path, value) if path[0] != "dataset" else merged
-        recipe = self._resolved(Recipe.of(merged | {"dataset": dataset_choice.table()}))
+        recipe = self._resolved(Recipe.of(merged | {"dataset": dataset_choice.table()}), dataset)
         return replace(recipe, versions=self._versions(recipe)), dataset
 
     def _layers(self, table: Table) -> list[Table]:
@@ -83,17 +84,21 @@ class Components:
             raise BadRecipe("no data set: name one with --dataset, such as --dataset digits.")
         for path, value in assignments:
             table = assign(table, path, value) if path[0] == "dataset" else table
-        choice = self._choice("dataset", Choice.of(_named(table["dataset"], "dataset")))
+        return self.dataset(Choice.of(table["dataset"]))
+
+    def dataset(self, choice: Choice) -> tuple[Choice, Dataset]:
+        """A data set, loaded, and its choice with every setting. Raises BadData."""
+        choice = self._choice("dataset", choice)
         try:
             return choice, self.make("dataset", choice)
         except BadData as error:
             raise BadData(f"data set '{choice.name}': {error}") from error
 
-    def _resolved(self, recipe: Recipe) -> Recipe:
+    def _resolved(self, recipe: Recipe, dataset: Dataset) -> Recipe:
         axes = {axis: self._axis(axis, recipe) for axis in AXES if axis in recipe.axes or axis in self.given}
         axes.setdefault("procedure", Choice("adversarial"))
         procedure: Procedure = self.given.get("procedure") or self.make("procedure", axes["procedure"])
-        hooks = {name: want.hook for name, want in procedure.wants().items()}
+        hooks = {name: want.hook for name, want in procedure.wants(about(dataset)).items()}
         given = tuple(Choice(name, {EVERY: 1}) for name in self.given_constraints())
         return replace(
             recipe,
@@ -141,10 +146,28 @@ def given_choice(part: Any) -> Choice:
     return Choice(f"{GIVEN}{type(part).__name__}")
 
 
-def _named(table: Table, axis: str) -> Table:
-    if not table.get("name"):
-        raise BadRecipe(f"the {axis} of the recipe has settings but no name.")
-    return table
+def about(dataset: Dataset) -> About:
+    """What a procedure may know of the data."""
+    return About(dataset.shape, dataset.classes)
+
+
+def split_given(parts: Mapping[str, Any]) -> tuple[Table, dict[str, Any]]:
+    """What is named, as a recipe's table; and what the caller made, by axis, constraints by a name each."""
+    table: Table = {}
+    given: dict[str, Any] = {}
+    for key, value in parts.items():
+        if key == LIST_AXIS:
+            values = value if isinstance(value, list) else [value]
+            made = [v for v in values if isinstance(v, LipschitzConstraint)]
+            given[key] = {f"{GIVEN}{type(v).__name__} {number}": v for number, v in enumerate(made, start=1)}
+            table[key] = [v for v in values if not isinstance(v, LipschitzConstraint)]
+        elif isinstance(value, (nn.Module, Dataset, Procedure)):
+            given[key] = value
+        elif key in KEYS:
+            table[key] = value
+        else:
+            table["train"] = {**table.get("train", {}), key: value}
+    return table, given
 
 
 def _argument(spec: SettingSpec, text: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,8 +19,8 @@ from zoo.draws import Draws
 from zoo.errors import BadCheckpoint, BadRun, IncompatibleParts, UsageError
 from zoo.folder import Folder
 from zoo.plugins import Plugins, installed
-from zoo.recipe import normalized
-from zoo.resolve import GIVEN, Components
+from zoo.recipe import LIST_AXIS, normalized
+from zoo.resolve import GIVEN, Components, split_given
 
 CHUNK = 256
 """Samples are generated so many at a time."""
@@ -84,8 +85,7 @@ class Run:
             raise BadRun(
                 f"the data of {self.folder.path} were made in Python; reopen it from Python and give them again."
             )
-        dataset: Dataset = self.components.make("dataset", choice)
-        return dataset
+        return self.components.dataset(choice)[1]
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -140,7 +140,9 @@ def load(
     """
     folder = Folder.open(Path(path))
     state = folder.load(step)
-    components = Components(plugins or installed(), given or {})
+    # Weights are loaded into copies: the caller's own networks stay as they are.
+    mine = {key: copy.deepcopy(part) for key, part in split_given(given or {})[1].items()}
+    components = Components(plugins or installed(), mine)
     data = Described(state["data"]["shape"], state["data"]["classes"])
     with_data = Components(components.plugins, {"dataset": data, **components.given})
     composition = replace(rebuild(folder, with_data, resolve_device(device)), recipe=folder.recipe())
@@ -164,7 +166,8 @@ def rebuild(
         BadRun: The run used parts that are no plugins, and they are not given.
     """
     recipe = folder.recipe()
-    for axis, choice in recipe.axes.items():
+    used = [*recipe.axes.items(), *((LIST_AXIS, choice) for choice in recipe.constraints)]
+    for axis, choice in used:
         if choice.name.startswith(GIVEN) and axis not in components.given:
             raise BadRun(
                 f"{folder.path} was trained with a {axis} made in Python ({choice.name.removeprefix(GIVEN)}); "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,10 +19,9 @@ from zoo.data import Batches
 from zoo.devices import derived
 from zoo.draws import Draws
 from zoo.errors import BadCheckpoint, BadRecipe, Diverged
+from zoo.folder import FORMAT
 from zoo.procedures import Phase
 from zoo.training import factor
-
-FORMAT = 1
 
 
 class Trainer:
@@ -81,12 +81,32 @@ class Trainer:
         Raises:
             Diverged: One of them is NaN or infinite; the message names the first iteration, the phase and the term.
         """
-        history, self._history = self._history, defaultdict(list)
+        means = self._means()
+        self._history.clear()
+        return means
+
+    def refuse_divergence(self) -> None:
+        """Raises Diverged if a loss since the last flush, or a weight, is NaN or infinite."""
+        self._means()
+        for name, network in self.composition.networks.items():
+            if not all(bool(p.isfinite().all()) for p in network.parameters()):
+                raise Diverged(f"a weight of the {name} became NaN or infinite before iteration {self.iteration}.")
+
+    def release(self) -> None:
+        """Gives the parts back as they came: what was trainable is trainable again."""
+        for parameters in self._parameters.values():
+            for parameter in parameters:
+                parameter.requires_grad_(True)
+        self._training = None
+
+    def _means(self) -> dict[str, float]:
         means, bad = {}, []
-        for (phase, name), entries in history.items():
-            values = torch.stack([value for _, value in entries]).tolist()
-            means[name] = sum(values) / len(values)
-            bad += [(i, phase, name, v) for (i, _), v in zip(entries, values, strict=True) if not _finite(v)]
+        names = [name for _, name in self._history]
+        for (phase, name), entries in self._history.items():
+            values = torch.stack([value.float() for _, value in entries]).tolist()
+            label = name if names.count(name) == 1 else f"{phase}/{name}"
+            means[label] = sum(values) / len(values)
+            bad += [(i, phase, name, v) for (i, _), v in zip(entries, values, strict=True) if not math.isfinite(v)]
         if bad:
             iteration, phase, name, value = min(bad)
             raise Diverged(f"'{name}' in the {phase} phase became {value} at iteration {iteration}.")
@@ -106,9 +126,14 @@ class Trainer:
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
             "distance": None if parts.distance is None else parts.distance.state_dict(),
             "constraints": {name: c.state_dict() for name, c in parts.constraints.items()},
-            "draws": self.draws.get_state(),
+            "draws": self.draws.state_dict(),
             "batches": self.batches.state_dict(),
             "random": _global_states(self.composition.device),
+            "history": [
+                (phase, name, iteration, float(value))
+                for (phase, name), entries in self._history.items()
+                for iteration, value in entries
+            ],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -119,8 +144,6 @@ class Trainer:
             raise BadCheckpoint(f"the checkpoint does not fit the recipe: {str(error).strip()[:500]}") from error
 
     def _load(self, state: Mapping[str, Any]) -> None:
-        if state["format"] != FORMAT:
-            raise ValueError(f"its format is {state['format']}; this zoo reads format {FORMAT}")
         parts = self.composition.parts
         for name, network in self.composition.networks.items():
             network.load_state_dict(state["networks"][name])
@@ -134,9 +157,12 @@ class Trainer:
             self.average.load_state_dict(state["average"])
         self.iteration, self.schedule_steps = state["iteration"], state["schedule_steps"]
         self._counts = dict(state["counts"])
-        self.draws.set_state(state["draws"])
+        self.draws.load_state_dict(state["draws"])
         self.batches.load_state_dict(state["batches"])
         _set_global_states(state["random"], self.composition.device)
+        self._history.clear()
+        for phase, name, iteration, value in state["history"]:
+            self._history[phase, name].append((iteration, torch.tensor(value, device=self.composition.device)))
 
     def _build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         training, phases = self.composition.training, self.composition.phases
@@ -169,16 +195,16 @@ class Trainer:
             if phase.after is not None:
                 phase.after()
             self._tell(phase, records)
-            if estimate and "critic" in phase.trains:
+            if estimate and phase.estimates:
                 self._estimate(batch)
 
     def _loss(self, phase: Phase, batch: Batch) -> Tensor:
         terms = phase.loss(batch)
         total: Tensor | None = None
         for name, term in terms.items():
+            self._history[phase.name, name].append((self.iteration, term.detach()))
             if phase.lazy.get(name, 1) > 1:
                 term = term * phase.lazy[name]
-            self._history[phase.name, name].append((self.iteration, term.detach()))
             total = term if total is None else total + term
         if total is None:
             raise BadRecipe(f"the {phase.name} phase has no loss.")
@@ -268,10 +294,6 @@ class Trainer:
 def _listens(component: Distance | LipschitzConstraint) -> bool:
     base = Distance if isinstance(component, Distance) else LipschitzConstraint
     return type(component).after_step is not base.after_step
-
-
-def _finite(value: float) -> bool:
-    return value - value == 0
 
 
 def _global_states(device: torch.device) -> dict[str, Tensor]:

@@ -15,6 +15,11 @@ from zoo.errors import BadSetting, UnknownName
 from zoo.recipe import Choice, choice_table
 from zoo.settings import Setting, resolve
 
+UNUSABLE = ("Optimizer", "LBFGS", "SparseAdam")
+"""The base class; one that wants a closure; one that wants sparse gradients."""
+NOT_FUSED = {"fused", "foreach", "differentiable"}
+"""Settings of an optimiser beside which it is not made fused."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
@@ -53,6 +58,8 @@ class Training:
             numbers["precision"] = str(numbers["precision"])
         base = {"name": "Adam", "lr": 2e-4} | choice_table(table.get("optimizer", {}), "train.optimizer")
         optimizer = _checked(base, "train.optimizer")
+        if not isinstance(table.get("optimizers", {}), Mapping):
+            raise BadSetting(f"train.optimizers must be a table by phase, not {table['optimizers']!r}.")
         own = {
             phase: _checked(_own_table(base, each), f"train.optimizers.{phase}")
             for phase, each in table.get("optimizers", {}).items()
@@ -72,11 +79,12 @@ class Training:
         factory = _optimizer_class(choice.name, f"train.optimizers.{phase}")
         settings = dict(choice.settings)
         parameters = list(parameters)
-        if "fused" in inspect.signature(factory).parameters and "fused" not in settings and _fusible(parameters):
+        known = inspect.signature(factory).parameters
+        if "fused" in known and not NOT_FUSED & set(settings) and _fusible(parameters):
             settings["fused"] = True
         try:
             return factory(parameters, **settings)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, IndexError, RuntimeError) as error:
             raise BadSetting(
                 f"the optimiser {choice.name} of the phase {phase} refuses its settings: {error}"
             ) from error
@@ -113,7 +121,7 @@ def _optimizer_class(name: str, where: str) -> Callable[..., torch.optim.Optimiz
     known = {
         key: value
         for key, value in vars(torch.optim).items()
-        if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer) and key not in ("Optimizer", "LBFGS")
+        if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer) and key not in UNUSABLE
     }
     if name not in known:
         raise UnknownName(f"optimiser (torch.optim) for {where}", name, known)

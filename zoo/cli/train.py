@@ -7,11 +7,14 @@ from typing import Any
 
 import click
 import tomli_w
+from click.core import ParameterSource
 
 from zoo.cli.tables import print_json, print_table
 from zoo.errors import UsageError
-from zoo.recipe import Table, layered, normalized, parse_assignment, read_table
+from zoo.recipe import Table, layered, named_table, normalized, parse_assignment
 
+RESUMABLE = {"--resume", "--steps", "--device", "--plugin", "--quiet", "--json"}
+"""Options that go with --resume."""
 TRAINING = ("steps", "batch_size", "seed", "precision")
 
 
@@ -65,31 +68,25 @@ def train(variant: str, resumed: Path | None, files: tuple[Path, ...], **options
     for file in files:
         plugins.add_file(file)
     if resumed is not None:
-        _resume(resumed, variant, options)
+        _resume(resumed, options)
     else:
         _start(variant, options)
 
 
-def _resume(path: Path, variant: str, options: dict[str, Any]) -> None:
-    fixed = [
-        "dataset",
-        "generator",
-        "critic",
-        "backbone",
-        "distance",
-        "procedure",
-        "constraints",
-        "assignments",
-    ]
-    fixed += ["batch_size", "seed", "precision", "name", "dry_run"]
-    changed = ["a variant"] if variant else []
-    changed += [f"--{key.replace('_', '-')}" for key in fixed if options[key]]
+def _resume(path: Path, options: dict[str, Any]) -> None:
+    context = click.get_current_context()
+    given = {p.opts[0] for p in context.command.params if p.name and _was_given(context, p.name)}
+    changed = sorted(given - RESUMABLE)
     if changed:
         raise UsageError(f"a resumed run keeps its recipe: {', '.join(changed)} cannot be given; only --steps can.")
     from zoo.api import resume
 
     outcome = resume(path, steps=options["steps"], device=options["device"], progress=not options["quiet"])
     _report(outcome, path, options["json_"])
+
+
+def _was_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _start(variant: str, options: dict[str, Any]) -> None:
@@ -112,14 +109,12 @@ def _start(variant: str, options: dict[str, Any]) -> None:
 
 
 def _table(variant: str, options: dict[str, Any]) -> Table:
-    named = {"variant": variant} if variant else {}
-    base = read_table(Path(variant)) if variant.endswith(".toml") else named
     axes = ("dataset", "generator", "critic", "backbone", "distance", "procedure")
     above: Table = {axis: options[axis] for axis in axes if options[axis] is not None}
     if options["constraints"]:
         above["lipschitz_constraint"] = list(options["constraints"])
     above["train"] = {key: options[key] for key in TRAINING if options[key] is not None}
-    return layered([base, normalized(above, "the command line")])
+    return layered([named_table(variant), normalized(above, "the command line")])
 
 
 def _print_composition(composition: Any, json_: bool) -> None:
