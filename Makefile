@@ -7,7 +7,7 @@ EDITABLE := -e '.[dev]' $(foreach plugin,$(PLUGINS),-e $(dir $(plugin)))
 COG := $(BIN)/cog -I scripts -n utf-8
 COGGED := README.md docs/cli.md docs/hooks.md docs/recipes.md
 STAMP := $(VENV)/.installed
-# One thread a process: tests run two at a time, and results do not depend on the number of threads.
+# One thread a process: tests run two at a time, and networks for 8x8 images gain nothing from more.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .PHONY: help demo test test-gpu test-alone lint docs docs-check bench sync bundle format clean
@@ -16,13 +16,14 @@ help: ## Show this.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(STAMP): pyproject.toml constraints.txt $(PLUGINS)
+	@echo "Installing into $(VENV): some minutes, of which most are torch."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt hatchling editables
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation $(EDITABLE)
 	touch $@
 
 demo: $(STAMP) ## Install everything and train WGAN-GP on 1,797 handwritten digits.
-	$(BIN)/zoo train wgan-gp --dataset digits --name demo-$$(date +%Y%m%d-%H%M%S)
+	$(ONE_THREAD) $(BIN)/zoo train wgan-gp --dataset digits --name demo-$$(date +%Y%m%d-%H%M%S)
 
 test: $(STAMP) ## Run all tests, the plugins' included.
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m 'not gpu'
@@ -61,6 +62,7 @@ sync: ## Reinstall the packages' metadata and write the catalogue's `provides` a
 bundle: $(STAMP) ## Gather the project's pure-Python wheels in bundle/, to be put on PYTHONPATH elsewhere.
 	rm -rf bundle
 	for package in . $(dir $(PLUGINS)); do $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir bundle/wheels $$package || exit 1; done
+	$(BIN)/python -m pip wheel --quiet --no-deps --constraint constraints.txt --wheel-dir bundle/wheels click pluggy tomli-w tqdm
 	$(BIN)/python -m pip install --quiet --no-deps --no-index --target bundle/site bundle/wheels/*.whl
 	@echo "Use it with: PYTHONPATH=bundle/site python -m zoo"
 

@@ -53,6 +53,7 @@ def test_show_tells_settings_and_recipes(zoo_command):
 
 def test_show_keeps_the_two_ls_gans_apart(zoo_command):
     errors = zoo_command("show", "lsgan", code=2).stderr
+    assert "no component is called 'lsgan'" in errors
     assert "ls-gan (variant): Qi's loss-sensitive GAN" in errors
     assert "Not the least-squares lsgan" in errors
 
@@ -154,6 +155,7 @@ def test_bf16_trains(zoo_command):
         (("sample", "runs/none"), "say where the samples go"),
         (("runs", "nowhere"), "no folder 'nowhere'"),
         (("train", "--no-such-option"), "No such option"),
+        (("train", "wgan", "--dataset", "ring", "--name", "a/b"), "one folder in runs"),
         (("train", "wgan", "--dataset", "ring", "--set", "train.optimizers=3"), "must be a table by phase"),
         (("train", "vanilla", "--dataset", "ring", "--set", "train.optimizer.betas=[0.5]"), "refuses its settings"),
         (("train", "vanilla", "--dataset", "ring", "--set", "train.optimizer.name=SparseAdam"), "no optimiser"),

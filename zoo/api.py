@@ -136,7 +136,7 @@ def train(
     table = layered([named_table(variant), normalized(table)])
     pairs = [(key.split("."), value) for key, value in (settings or {}).items()]
     composition = compose_table(table, pairs, device=device, given=given, allow_incompatible=allow_incompatible)
-    path = Path(out) / (name or run_name(composition.recipe))
+    path = run_path(out, name, composition.recipe)
     start(composition, path, on_log=on_log, progress=progress)
     return load(path, device=device, given=recipe)
 
@@ -191,6 +191,13 @@ def resume(
     change = {"steps": total, "schedule_steps": state["schedule_steps"]}
     composition = rebuild(folder, components, resolve_device(device), change)
     return Fit(Trainer(composition), folder, on_log, progress).run(state)
+
+
+def run_path(out: str | Path, name: str, recipe: Recipe) -> Path:
+    """The folder of a run. Raises UsageError for a name that is no single folder's."""
+    if name and (Path(name).name != name or name in (".", "..")):
+        raise UsageError(f"'{name}' cannot be a run's name, which is one folder in {out}; choose that with --out.")
+    return Path(out) / (name or run_name(recipe))
 
 
 def run_name(recipe: Recipe) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.batch import Batch, Scores, mean_over_patches
-from zoo.components import Distance, overrides
+from zoo.components import Distance, is_conditional, overrides
 from zoo.compose import Composition
 from zoo.draws import Draws
 from zoo.errors import BadData, IncompatibleParts
@@ -83,8 +83,10 @@ def _check_generator(composition: Composition) -> Tensor:
 def generate(composition: Composition, n: int, draws: Draws) -> Tensor:
     """`n` samples of the generator as it is, with random labels where it is conditional."""
     generator = composition.parts["generator"]
+    if not hasattr(generator, "latent"):
+        raise IncompatibleParts("the generator has no latent(n, draws); subclass zoo.Generator and set latent_dim.")
     z = generator.latent(n, draws)  # type: ignore[operator]
-    samples: Tensor = generator(z, _labels(composition, n, draws)) if generator.conditional else generator(z)
+    samples: Tensor = generator(z, _labels(composition, n, draws)) if is_conditional(generator) else generator(z)
     return samples
 
 
@@ -106,7 +108,7 @@ def _check_scores(composition: Composition, fake: Tensor) -> None:
 
 def _scores(composition: Composition, samples: Tensor) -> tuple[Tensor, ...]:
     critic = composition.parts["critic"]
-    labels = _labels(composition, len(samples), Draws(0, composition.device)) if critic.conditional else None
+    labels = _labels(composition, len(samples), Draws(0, composition.device)) if is_conditional(critic) else None
     result = critic(samples) if labels is None else critic(samples, labels)
     values = result.values if isinstance(result, Scores) else result
     return values if isinstance(values, tuple) else (values,)

@@ -39,6 +39,11 @@ class Critic(nn.Module):
     """Whether `forward` wants a condition."""
 
 
+def is_conditional(network: nn.Module) -> bool:
+    """Whether a network wants a condition; a module of the caller's own need not say so."""
+    return bool(getattr(network, "conditional", False))
+
+
 class Distance(nn.Module, ABC):
     """What the critic maximises and the generator minimises, as losses that both minimise.
 

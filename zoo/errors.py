@@ -31,7 +31,7 @@ class UnknownName(UsageError):
         import difflib  # Only a mistake pays for it.
 
         known = sorted(set(known))
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
         if near:
             advice = f"Did you mean {' or '.join(near)}?"
         elif known:

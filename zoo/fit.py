@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 from tqdm import tqdm
 
+from zoo.components import is_conditional
 from zoo.devices import derived, seeded
 from zoo.draws import Draws
 from zoo.errors import Diverged, OutOfMemory, SaveFailed
@@ -189,7 +190,7 @@ class Fit:
         generator.eval()
         classes = self.trainer.composition.dataset.classes
         rows = torch.arange(n, device=draws.device) * (classes or 1) // n
-        samples: torch.Tensor = generator(z, rows) if generator.conditional else generator(z)
+        samples: torch.Tensor = generator(z, rows) if is_conditional(generator) else generator(z)
         generator.train(training)
         return samples
 

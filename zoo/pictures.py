@@ -13,7 +13,7 @@ from zoo.components import ArrayDataset, Dataset, Density
 from zoo.draws import Draws
 from zoo.errors import SaveFailed, UsageError
 
-GRID_SCALE = 256
+GRID_SCALE = 512
 """Grids are enlarged by a whole factor until they have about so many pixels a side."""
 
 
@@ -85,6 +85,7 @@ def _draw_plane(axes: Any, points: Tensor, real: Tensor, dataset: Dataset) -> No
     else:
         # The square root keeps narrow modes and faint tails visible in one picture.
         image = (log_density - log_density.max()).div(2).exp().view(side, side).numpy()
+        axes.plot([], [], color="tab:blue", label="density")
         axes.imshow(image, origin="lower", extent=(x0, x1, y0, y1), cmap="Blues", aspect="auto")
     axes.scatter(*points.numpy().T, s=4, c="tab:red", alpha=0.5, label="generated")
     axes.set(xlim=(x0, x1), ylim=(y0, y1))

@@ -18,6 +18,9 @@ from zoo.errors import BrokenPlugin, UsageError, ZooError
 from zoo.hookspecs import HOOKS, PROJECT
 from zoo.index import Entry, Index
 
+LOCAL = "(local file)"
+"""What stands for the version of a plugin that is a file."""
+
 
 class Plugins:
     """The components of an index, loaded on demand.
@@ -62,7 +65,9 @@ class Plugins:
         """
         if not path.is_file():
             raise UsageError(f"there is no plugin file '{path}'.")
-        entry = Entry("", path.name, str(path), "local", f"zoo_local_{path.stem}")
+        entry = Entry("", path.name, str(path), LOCAL, f"zoo_local_{path.stem}")
+        if entry.module in self._files:
+            return
         self._files[entry.module] = self._import(entry, functools.partial(_import_file, entry.module, path))
         for hook, components in self._hooks(entry).items():
             self.index.entries += [Entry(hook, name, entry.dist, entry.version, entry.module) for name in components]
@@ -109,7 +114,8 @@ class Plugins:
 
     @staticmethod
     def _broken(entry: Entry, cause: str, remedy: str = "") -> BrokenPlugin:
-        remedy = remedy or f"Reinstall or update {entry.dist}, or remove it."
+        general = "Correct the file." if entry.version == LOCAL else f"Reinstall or update {entry.dist}, or remove it."
+        remedy = remedy or general
         return BrokenPlugin(f"plugin {entry.dist} {entry.version} is broken: {cause}. {remedy}")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.components import Dataset, Described
+from zoo.components import Dataset, Described, is_conditional
 from zoo.compose import Composition, compose
 from zoo.devices import resolve_device
 from zoo.draws import Draws
@@ -94,7 +94,7 @@ class Run:
 
     def _condition(self, n: int, draws: Draws, labels: Sequence[int] | None) -> Tensor | None:
         classes = self.composition.dataset.classes
-        if not self.composition.networks["generator"].conditional:
+        if not is_conditional(self.composition.networks["generator"]):
             if labels is not None:
                 raise UsageError("this run's generator is not conditional; sample it without --labels.")
             return None

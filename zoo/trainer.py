@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.batch import Batch, mean_records
-from zoo.components import Distance, LipschitzConstraint
+from zoo.components import Distance, LipschitzConstraint, is_conditional
 from zoo.compose import Composition
 from zoo.data import Batches
 from zoo.devices import derived
@@ -227,7 +227,7 @@ class Trainer:
             assert generator is not None
             with torch.set_grad_enabled(trained):
                 samples: Tensor = (
-                    generator(batch.z, batch.fake_condition) if generator.conditional else generator(batch.z)
+                    generator(batch.z, batch.fake_condition) if is_conditional(generator) else generator(batch.z)
                 )
             return samples
 

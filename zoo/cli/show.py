@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import click
 import tomli_w
 
 from zoo.cli.tables import as_json, print_json, print_table
-from zoo.errors import UnknownName, ZooError
+from zoo.errors import UsageError, ZooError
 from zoo.index import Entry
 from zoo.plugins import Plugins
 from zoo.settings import context_of, settings_of
@@ -21,8 +22,9 @@ NEAR = 3
 @click.command()
 @click.argument("name")
 @click.option("--hook", help="Only the component of this hook.")
+@click.option("--plugin", "files", multiple=True, type=click.Path(path_type=Path), help="Use a local Python file.")
 @as_json
-def show(name: str, hook: str | None, json_: bool) -> None:
+def show(name: str, hook: str | None, files: tuple[Path, ...], json_: bool) -> None:
     """Shows what NAME is: paper, plugin, every setting with its type, default and meaning.
 
     For a variant its whole recipe is shown, as it may be saved to a file and changed.
@@ -34,6 +36,8 @@ def show(name: str, hook: str | None, json_: bool) -> None:
       zoo show dcgan --hook critic
     """
     plugins = Plugins()
+    for file in files:
+        plugins.add_file(file)
     entries = [entry for entry in plugins.index.hooks_of(name) if hook in (None, entry.hook)]
     if not entries:
         raise _unknown(plugins, name, hook)
@@ -46,20 +50,17 @@ def show(name: str, hook: str | None, json_: bool) -> None:
         _print(description)
 
 
-def _unknown(plugins: Plugins, name: str, hook: str | None) -> UnknownName:
+def _unknown(plugins: Plugins, name: str, hook: str | None) -> UsageError:
     """Near names with what they are, so that ones that differ by a hyphen are not taken for each other."""
     import difflib
 
     names = {entry.name: entry for entry in plugins.index.select(hook)}
     near = difflib.get_close_matches(name, names, n=NEAR, cutoff=0.6)
-    lines = [f"  {n} ({names[n].hook}): {_summary(plugins, names[n])}" for n in near]
-    hints = [plugins.hint(h, name) for h in ([hook] if hook else _hooks())]
-    return UnknownName(
-        hook or "component",
-        name,
-        near or names,
-        "\n".join([*filter(None, hints), "", *lines, ""]),
-    )
+    lines = [f"no {hook or 'component'} is called '{name}'. 'zoo list' shows all names."]
+    lines += filter(None, [plugins.hint(h, name) for h in ([hook] if hook else _hooks())])
+    lines += ["Names like it, which are something else:"] if near else []
+    lines += [f"  {n} ({names[n].hook}): {_summary(plugins, names[n])}" for n in near]
+    return UsageError("\n".join(lines))
 
 
 def _hooks() -> tuple[str, ...]:

@@ -90,7 +90,7 @@ def _was_given(context: click.Context, name: str) -> bool:
 
 
 def _start(variant: str, options: dict[str, Any]) -> None:
-    from zoo.api import compose_table, run_name, start
+    from zoo.api import compose_table, run_path, start
 
     assignments = [parse_assignment(text) for text in options["assignments"]]
     if options["download"]:
@@ -104,7 +104,7 @@ def _start(variant: str, options: dict[str, Any]) -> None:
     if options["dry_run"]:
         _print_composition(composition, options["json_"])
         return
-    path = options["out"] / (options["name"] or run_name(composition.recipe))
+    path = run_path(options["out"], options["name"], composition.recipe)
     _report(start(composition, path, progress=not options["quiet"]), path, options["json_"])
 
 

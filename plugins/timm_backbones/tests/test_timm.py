@@ -205,10 +205,10 @@ def test_random_weights_neither_vanish_nor_explode_nor_overlook_the_image(model)
         assert (gradient != 0).any(dim=0).float().mean() > 0.9
 
 
-def test_a_file_of_untrained_weights_is_left_as_it_is(tmp_path):
-    plain = timm.create_model("test_resnet")
+def test_a_file_of_untrained_weights_is_left_as_it_is_and_taken_though_it_sees_little(tmp_path):
+    plain = timm.create_model("resnet18")
     torch.save(plain.state_dict(), tmp_path / "weights.pth")
-    network = TimmBackbone((3, 32, 32), model="test_resnet", checkpoint=str(tmp_path / "weights.pth")).network
+    network = TimmBackbone((3, 32, 32), model="resnet18", checkpoint=str(tmp_path / "weights.pth")).network
     assert not plain.layer2[0].bn2.weight.any()
     for name in ("bn1.running_var", "bn1.running_mean", "bn1.weight"):
         assert torch.equal(network.state_dict()[name], plain.state_dict()[name])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import timm
@@ -24,19 +23,16 @@ def check_checkpoint(wish: Wish) -> None:
     Raises:
         BadData: The file is missing, cannot be read safely, or is another model's.
     """
-    classes = _classes(wish, _read(Path(wish.checkpoint)))
-    first: Exception | None = None
-    for count in classes:
+    mismatch: Exception | None = None
+    for classes in _classes(wish, _read(Path(wish.checkpoint))):
         try:
-            _refuse_holes(wish, [_whole_model(wish, count) for _ in range(2)])
-        except BadData:
-            raise
+            loaded = [_whole_model(wish, classes) for _ in range(2)]
         except Exception as error:
-            first = first or error
+            mismatch = mismatch or error
         else:
+            _refuse_holes(wish, *loaded)
             return
-    mismatch = " ".join(str(first).split())
-    raise BadData(f"{wish.checkpoint} does not fit {wish.model}: {_shortened(mismatch)}") from first
+    raise BadData(f"{wish.checkpoint} does not fit {wish.model}: {_shortened(str(mismatch))}") from mismatch
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
@@ -64,15 +60,15 @@ def _classes(wish: Wish, weights: Mapping[str, Tensor]) -> list[int]:
 
 
 def _whole_model(wish: Wish, classes: int) -> nn.Module:
-    arguments = replace(wish, pretrained=True).arguments()
+    arguments = wish.arguments()
     arguments["pretrained_cfg_overlay"] |= {"num_classes": classes, "label_offset": 0}
     return timm.create_model(wish.model, **arguments)
 
 
-def _refuse_holes(wish: Wish, loaded: list[nn.Module]) -> None:
+def _refuse_holes(wish: Wish, first: nn.Module, second: nn.Module) -> None:
     """A weight that differs between two loadings came from the initialisation: for some models timm allows that."""
-    first, second = (model.state_dict() for model in loaded)
-    missing = [name for name, value in first.items() if not torch.equal(value, second[name])]
+    again = second.state_dict()
+    missing = [name for name, value in first.state_dict().items() if not torch.equal(value, again[name])]
     if missing:
         raise BadData(
             f"{wish.checkpoint} does not fit {wish.model}: it lacks {len(missing)} of its weights, "
