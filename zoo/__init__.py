@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.api import create, list_components, resume, train
-    from zoo.batch import Batch, Samples, Scores
+    from zoo.batch import Batch
     from zoo.components import (
         ArrayDataset,
         Backbone,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from zoo.hookspecs import hookimpl
     from zoo.procedures import About, Parts, Phase, Procedure, Want
     from zoo.run import Run, load
+    from zoo.samples import Samples, Scores
     from zoo.settings import Setting
     from zoo.variants import Variant, read_variants
 
@@ -34,7 +35,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "zoo.api": ("create", "list_components", "resume", "train"),
-    "zoo.batch": ("Batch", "Samples", "Scores"),
+    "zoo.batch": ("Batch",),
     "zoo.components": (
         "ArrayDataset",
         "Backbone",
@@ -51,6 +52,7 @@ _HOMES = {
     "zoo.hookspecs": ("hookimpl",),
     "zoo.procedures": ("About", "Parts", "Phase", "Procedure", "Want"),
     "zoo.run": ("Run", "load"),
+    "zoo.samples": ("Samples", "Scores"),
     "zoo.settings": ("Setting",),
     "zoo.variants": ("Variant", "read_variants"),
 }

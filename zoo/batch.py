@@ -11,32 +11,12 @@ from torch import Tensor, nn
 
 from zoo.draws import Draws
 from zoo.errors import IncompatibleParts
+from zoo.samples import Samples, Scores, full, mean_over_patches, tensors, tracked
 
 if TYPE_CHECKING:
     from zoo.components import Critic
 
-Samples: TypeAlias = Tensor | tuple[Tensor, ...]
-"""`(N, *shape)`, or a tuple of such tensors with the same N."""
-
 Where: TypeAlias = Literal["real", "fake", "segment"] | Samples
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What a critic returns when it has more to say than one score a sample.
-
-    Attributes:
-        values: `(N,)`, `(N, H, W)` for patches, or a tuple of such tensors, one a head. High is real.
-        features: Anything a loss may want beside the scores, such as the last hidden layer `(N, D)`.
-    """
-
-    values: Tensor | tuple[Tensor, ...]
-    features: Any = None
-
-
-def mean_over_patches(scores: Tensor) -> Tensor:
-    """One number a sample, `(N,)`, from scores `(N,)` or `(N, ...)`."""
-    return scores if scores.ndim == 1 else scores.flatten(1).mean(1)
 
 
 @dataclass
@@ -239,7 +219,7 @@ class Batch:
 
     def _drawer(self) -> Draws:
         if self._draws is None:
-            self._draws = Draws(0, _tensors(self.fake)[0].device)
+            self._draws = Draws(0, tensors(self.fake)[0].device)
         return self._draws
 
     @staticmethod
@@ -251,7 +231,7 @@ class Batch:
         key = self._key(where)
         if key not in self._points:
             samples = self._place(where)
-            self._points[key] = _tracked(samples) if self._track else samples
+            self._points[key] = tracked(samples) if self._track else samples
             self._asked.append(where)
         return self._points[key]
 
@@ -263,7 +243,7 @@ class Batch:
         return self._between() if isinstance(where, str) else where
 
     def _between(self) -> Samples:
-        real, fake = _tensors(self.real), _tensors(self.fake)
+        real, fake = tensors(self.real), tensors(self.fake)
         if len(real[0]) != len(fake[0]):
             raise IncompatibleParts(
                 f"the segment between real and fake needs as many of each, not {len(real[0])} and {len(fake[0])}."
@@ -301,12 +281,12 @@ class Batch:
 
     def _differentiate(self, where: Where) -> Tensor:
         points = self._point(where)
-        if not all(tensor.requires_grad for tensor in _tensors(points)):
+        if not all(tensor.requires_grad for tensor in tensors(points)):
             raise IncompatibleParts("slopes are available in the critic's phase only: the points are not tracked.")
-        values = _full(self._values(self._score(where)))
+        values = full(self._values(self._score(where)))
         witness = mean_over_patches(values) if self._witness is None else self._witness(values, self)
-        gradients = torch.autograd.grad(witness.sum(), _tensors(points), create_graph=True)
-        rows = [_full(gradient).flatten(1) for gradient in gradients]
+        gradients = torch.autograd.grad(witness.sum(), tensors(points), create_graph=True)
+        rows = [full(gradient).flatten(1) for gradient in gradients]
         return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
 
 
@@ -321,21 +301,6 @@ class _Head(Batch):
     def _score(self, where: Where) -> Scores:
         scores = self._whole._score(where)
         return Scores(scores.values[self._index], scores.features)
-
-
-def _tensors(samples: Samples) -> tuple[Tensor, ...]:
-    return samples if isinstance(samples, tuple) else (samples,)
-
-
-def _full(tensor: Tensor) -> Tensor:
-    """At least float32: norms and reductions are never taken in half precision."""
-    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
-
-
-def _tracked(samples: Samples) -> Samples:
-    """Points that gradients can be taken by; those of a generator's graph are so already."""
-    tracked = tuple(t if t.requires_grad else t.detach().requires_grad_() for t in _tensors(samples))
-    return tracked if isinstance(samples, tuple) else tracked[0]
 
 
 def mean_records(records: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:

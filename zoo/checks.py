@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from zoo.batch import Batch, Scores, mean_over_patches
+from zoo.batch import Batch
 from zoo.components import Distance, is_conditional, overrides
 from zoo.compose import Composition
 from zoo.draws import Draws
 from zoo.errors import BadData, IncompatibleParts
+from zoo.samples import Scores, mean_over_patches
 
 PROBE = 4
 """Samples that are measured with."""

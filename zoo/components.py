@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from zoo.batch import Batch, mean_over_patches
+from zoo.batch import Batch
 from zoo.draws import Draws
 from zoo.errors import BadData
+from zoo.samples import mean_over_patches
 
 
 class Generator(nn.Module):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from zoo.batch import Scores
 from zoo.errors import NoDevice
+from zoo.samples import Scores
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -87,3 +87,18 @@ def seeded(seed: int, label: str = "") -> Iterator[None]:
 def derived(seed: int, label: str) -> int:
     """A seed of its own for each use of one number."""
     return zlib.crc32(f"{seed}/{label}".encode()) if label else seed
+
+
+def global_states(device: torch.device) -> dict[str, Tensor]:
+    """The states of torch's global generators, which dropout draws from."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def set_global_states(states: Mapping[str, Tensor], device: torch.device) -> None:
+    """Puts back what `global_states` returned; a device that it was not taken on keeps its own."""
+    torch.set_rng_state(states["cpu"].cpu())
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"].cpu(), device)

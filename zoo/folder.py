@@ -48,7 +48,8 @@ class Folder:
         """A new run folder that holds the recipe. Raises RunExists or SaveFailed."""
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunExists(
-                f"{path} exists. Go on with it: zoo train --resume {path}; or choose another name or folder (--name, --out)."
+                f"{path} exists. Go on with it: zoo train --resume {path}; "
+                "or choose another name or folder (--name, --out)."
             )
         folder = cls(path)
         with _saving(path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,10 +15,11 @@ from zoo.batch import Batch, mean_records
 from zoo.components import Distance, LipschitzConstraint, is_conditional
 from zoo.compose import Composition
 from zoo.data import Batches
-from zoo.devices import derived
+from zoo.devices import derived, global_states, set_global_states
 from zoo.draws import Draws
 from zoo.errors import BadCheckpoint, BadRecipe, Diverged
 from zoo.folder import FORMAT
+from zoo.history import History
 from zoo.procedures import Phase
 from zoo.training import factor
 
@@ -54,7 +54,7 @@ class Trainer:
         self._counts = {phase.name: 0 for phase in composition.phases}
         self._listeners = [c for c in composition.parts.stateful if _listens(c)]
         self._training: tuple[str, ...] | None = None
-        self._history: dict[tuple[str, str], list[tuple[int, Tensor]]] = defaultdict(list)
+        self._history = History(device)
         self.average = self._start_average()
         for network in composition.networks.values():
             network.train()
@@ -81,13 +81,13 @@ class Trainer:
         Raises:
             Diverged: One of them is NaN or infinite; the message names the first iteration, the phase and the term.
         """
-        means = self._means()
+        means = self._history.means()
         self._history.clear()
         return means
 
     def refuse_divergence(self) -> None:
         """Raises Diverged if a loss since the last flush, or a weight, is NaN or infinite."""
-        self._means()
+        self._history.means()
         for name, network in self.composition.networks.items():
             if not all(bool(p.isfinite().all()) for p in network.parameters()):
                 raise Diverged(f"a weight of the {name} became NaN or infinite before iteration {self.iteration}.")
@@ -98,19 +98,6 @@ class Trainer:
             for parameter in parameters:
                 parameter.requires_grad_(True)
         self._training = None
-
-    def _means(self) -> dict[str, float]:
-        means, bad = {}, []
-        names = [name for _, name in self._history]
-        for (phase, name), entries in self._history.items():
-            values = torch.stack([value.float() for _, value in entries]).tolist()
-            label = name if names.count(name) == 1 else f"{phase}/{name}"
-            means[label] = sum(values) / len(values)
-            bad += [(i, phase, name, v) for (i, _), v in zip(entries, values, strict=True) if not math.isfinite(v)]
-        if bad:
-            iteration, phase, name, value = min(bad)
-            raise Diverged(f"'{name}' in the {phase} phase became {value} at iteration {iteration}.")
-        return means
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a bit-exact continuation needs, as plain tensors and numbers."""
@@ -128,12 +115,8 @@ class Trainer:
             "constraints": {name: c.state_dict() for name, c in parts.constraints.items()},
             "draws": self.draws.state_dict(),
             "batches": self.batches.state_dict(),
-            "random": _global_states(self.composition.device),
-            "history": [
-                (phase, name, iteration, float(value))
-                for (phase, name), entries in self._history.items()
-                for iteration, value in entries
-            ],
+            "random": global_states(self.composition.device),
+            "history": self._history.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -159,10 +142,8 @@ class Trainer:
         self._counts = dict(state["counts"])
         self.draws.load_state_dict(state["draws"])
         self.batches.load_state_dict(state["batches"])
-        _set_global_states(state["random"], self.composition.device)
-        self._history.clear()
-        for phase, name, iteration, value in state["history"]:
-            self._history[phase, name].append((iteration, torch.tensor(value, device=self.composition.device)))
+        set_global_states(state["random"], self.composition.device)
+        self._history.load_state_dict(state["history"])
 
     def _build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         training, phases = self.composition.training, self.composition.phases
@@ -202,7 +183,7 @@ class Trainer:
         terms = phase.loss(batch)
         total: Tensor | None = None
         for name, term in terms.items():
-            self._history[phase.name, name].append((self.iteration, term.detach()))
+            self._history.add(phase.name, name, self.iteration, term.detach())
             if phase.lazy.get(name, 1) > 1:
                 term = term * phase.lazy[name]
             total = term if total is None else total + term
@@ -255,7 +236,8 @@ class Trainer:
 
     def _tell(self, phase: Phase, records: Mapping[str, list[Tensor]]) -> None:
         for name, values in records.items():
-            self._history[phase.name, name] += [(self.iteration, value) for value in values]
+            for value in values:
+                self._history.add(phase.name, name, self.iteration, value)
         if self._listeners:
             means = mean_records(records)
             for component in self._listeners:
@@ -294,20 +276,6 @@ class Trainer:
 def _listens(component: Distance | LipschitzConstraint) -> bool:
     base = Distance if isinstance(component, Distance) else LipschitzConstraint
     return type(component).after_step is not base.after_step
-
-
-def _global_states(device: torch.device) -> dict[str, Tensor]:
-    """The states of torch's global generators, which dropout draws from."""
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    return states
-
-
-def _set_global_states(states: Mapping[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(states["cpu"].cpu())
-    if device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"].cpu(), device)
 
 
 def parameter_count(networks: Iterable[nn.Module]) -> int:

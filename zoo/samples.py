@@ -1,0 +1,46 @@
+"""Samples and scores: the forms that they may have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+Samples: TypeAlias = Tensor | tuple[Tensor, ...]
+"""`(N, *shape)`, or a tuple of such tensors with the same N."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a critic returns when it has more to say than one score a sample.
+
+    Attributes:
+        values: `(N,)`, `(N, H, W)` for patches, or a tuple of such tensors, one a head. High is real.
+        features: Anything a loss may want beside the scores, such as the last hidden layer `(N, D)`.
+    """
+
+    values: Tensor | tuple[Tensor, ...]
+    features: Any = None
+
+
+def mean_over_patches(scores: Tensor) -> Tensor:
+    """One number a sample, `(N,)`, from scores `(N,)` or `(N, ...)`."""
+    return scores if scores.ndim == 1 else scores.flatten(1).mean(1)
+
+
+def tensors(samples: Samples) -> tuple[Tensor, ...]:
+    """Samples as a tuple, also where they are one tensor."""
+    return samples if isinstance(samples, tuple) else (samples,)
+
+
+def full(tensor: Tensor) -> Tensor:
+    """At least float32: norms and reductions are never taken in half precision."""
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+
+
+def tracked(samples: Samples) -> Samples:
+    """Points that gradients can be taken by; those of a generator's graph are so already."""
+    points = tuple(t if t.requires_grad else t.detach().requires_grad_() for t in tensors(samples))
+    return points if isinstance(samples, tuple) else points[0]
