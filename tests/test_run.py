@@ -229,6 +229,16 @@ def test_parts_of_ones_own_can_be_used_again(small, tmp_path):
         zoo.resume(tmp_path / "run", steps=20, given=small)
 
 
+def test_two_constraints_of_one_class_are_two(small, tmp_path):
+    clip = zoo.create("lipschitz_constraint", "gradient-penalty")
+    run = zoo.train(
+        **small, distance="wasserstein", lipschitz_constraint=[clip, type(clip)(weight=1.0)], out=tmp_path,
+        name="run", device="cpu", **QUICK,
+    )  # fmt: skip
+    row = run.metrics[0]
+    assert row["given GradientPenalty"] == pytest.approx(10 * row["given GradientPenalty 2"])
+
+
 class Spectral(zoo.LipschitzConstraint):
     def parametrize(self, critic):
         critic.applied = getattr(critic, "applied", 0) + 1

@@ -141,6 +141,16 @@ class Components:
         return versions
 
 
+def _named_apart(parts: Sequence[Any]) -> dict[str, Any]:
+    """Parts by the name of their class, the second one of a class with a number."""
+    named: dict[str, Any] = {}
+    for part in parts:
+        name = given_choice(part).name
+        same = sum(type(other) is type(part) for other in named.values())
+        named[f"{name} {same + 1}" if same else name] = part
+    return named
+
+
 def given_choice(part: Any) -> Choice:
     """What a recipe says of a part that the caller made."""
     return Choice(f"{GIVEN}{type(part).__name__}")
@@ -159,7 +169,7 @@ def split_given(parts: Mapping[str, Any]) -> tuple[Table, dict[str, Any]]:
         if key == LIST_AXIS:
             values = value if isinstance(value, list) else [value]
             made = [v for v in values if isinstance(v, LipschitzConstraint)]
-            given[key] = {f"{GIVEN}{type(v).__name__} {number}": v for number, v in enumerate(made, start=1)}
+            given[key] = _named_apart(made)
             table[key] = [v for v in values if not isinstance(v, LipschitzConstraint)]
         elif isinstance(value, (nn.Module, Dataset, Procedure)):
             given[key] = value

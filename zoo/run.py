@@ -140,8 +140,10 @@ def load(
     """
     folder = Folder.open(Path(path))
     state = folder.load(step)
-    # Weights are loaded into copies: the caller's own networks stay as they are.
-    mine = {key: copy.deepcopy(part) for key, part in split_given(given or {})[1].items()}
+    mine = split_given(given or {})[1]
+    if "generator" in mine:
+        # The checkpoint's weights are loaded into a copy: the caller's own generator stays as it is.
+        mine["generator"] = copy.deepcopy(mine["generator"])
     components = Components(plugins or installed(), mine)
     data = Described(state["data"]["shape"], state["data"]["classes"])
     with_data = Components(components.plugins, {"dataset": data, **components.given})
