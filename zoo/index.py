@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,11 +11,10 @@ from dataclasses import dataclass, field
 from zoo.errors import BrokenPlugin, DuplicateName, UnknownName
 from zoo.hookspecs import API, HOOKS
 
-_GROUP = re.compile(r"zoo\.v(\d+)\.([A-Za-z0-9_.-]+)")
-_METADATA = re.compile(r"(?P<name>.+?)(?:-(?P<version>[^-]+)(?:-.*)?)?\.(?:dist|egg)-info")
+_PREFIX = "zoo.v"
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Entry:
     """One component that an installed distribution declares."""
 
@@ -66,7 +64,8 @@ class Index:
             except (OSError, ValueError) as error:
                 index.problems.append(Problem(name, version, f"unreadable entry_points.txt: {error}"))
         index.problems.extend(_unusable(index.entries))
-        index.entries = sorted(entry for entry in index.entries if entry.hook in HOOKS)
+        known = (entry for entry in index.entries if entry.hook in HOOKS)
+        index.entries = sorted(known, key=lambda entry: (entry.hook, entry.name, entry.dist))
         return index
 
     def select(self, hook: str | None = None, pattern: str = "*") -> list[Entry]:
@@ -107,7 +106,7 @@ def _words(hook: str) -> str:
 
 def normalized(name: str) -> str:
     """A distribution's name in its normal form: lower case, hyphens."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return name.lower().replace("_", "-").replace(".", "-")
 
 
 def _distributions(path: Iterable[str]) -> Iterator[tuple[str, str, str]]:
@@ -124,9 +123,9 @@ def _in_folder(folder: str) -> Iterator[tuple[str, str, str]]:
     try:
         with os.scandir(folder) as files:
             for file in files:
-                match = file.name.endswith(("-info",)) and _METADATA.fullmatch(file.name)
-                if match:
-                    yield normalized(match["name"]), match["version"] or "?", file.path
+                if file.name.endswith((".dist-info", ".egg-info")):
+                    name, _, rest = file.name.rpartition(".")[0].partition("-")
+                    yield normalized(name), rest.partition("-")[0] or "?", file.path
     except OSError:
         return
 
@@ -144,12 +143,18 @@ def _entries(text: str, dist: str, version: str) -> Iterator[Entry]:
     group = None
     for line in filter(None, map(str.strip, text.splitlines())):
         if line.startswith("["):
-            group = _GROUP.fullmatch(line.strip("[] "))
+            group = _group(line.strip("[] "))
         elif group and not line.startswith("#"):
             name, equals, module = (part.strip() for part in line.partition("="))
             if not (name and equals and module):
                 raise ValueError(f"'{line}' is not 'name = module'")
-            yield Entry(group[2], name, dist, version, module, int(group[1]))
+            yield Entry(group[1], name, dist, version, module, group[0])
+
+
+def _group(name: str) -> tuple[int, str] | None:
+    """The interface's version and the hook of an entry-point group, if it is one of the zoo's."""
+    major, dot, hook = name.removeprefix(_PREFIX).partition(".")
+    return (int(major), hook) if name.startswith(_PREFIX) and dot and major.isdigit() else None
 
 
 def _unusable(entries: Iterable[Entry]) -> Iterator[Problem]:
