@@ -7,7 +7,7 @@ EDITABLE := -e '.[dev]' $(foreach plugin,$(PLUGINS),-e $(dir $(plugin)))
 COG := $(BIN)/cog -I scripts -n utf-8
 COGGED := README.md docs/cli.md docs/hooks.md docs/recipes.md
 STAMP := $(VENV)/.installed
-# One thread a process: tests run two at a time, and networks for 8x8 images gain nothing from more.
+# One thread a process: tests run two at a time, and tiny networks slow down badly when threads compete.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .PHONY: help demo test test-gpu test-alone lint docs docs-check bench sync bundle format clean

@@ -367,3 +367,45 @@ def test_images_and_points_are_drawn(finished, tmp_path):
 def test_tensorboard_is_written_where_it_is_installed(finished):
     pytest.importorskip("tensorboard")
     assert list((finished.folder.path / "tensorboard").iterdir())
+
+
+class Conditional(zoo.Generator):
+    """Makes its label, and nothing else."""
+
+    conditional = True
+    latent_dim = 1
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, z, condition=None):
+        return (condition.float()[:, None] + 0.0 * z) * self.scale
+
+
+@pytest.fixture
+def labelled():
+    labels = torch.arange(30) % 3
+    return {"dataset": zoo.ArrayDataset(labels[:, None].float(), labels), "generator": Conditional()}
+
+
+def test_conditional_generators_are_trained_and_sampled_by_label(labelled, small, tmp_path):
+    given = {**labelled, "critic": small["critic"], "distance": "wasserstein"}
+    zoo.train(**given, out=tmp_path, name="run", device="cpu", **QUICK)
+    run = zoo.load(tmp_path / "run", device="cpu", given=given)
+    scale = run.composition.networks["generator"].scale
+    expected = torch.tensor([[2.0], [0.0], [2.0], [0.0], [2.0]]) * scale.detach()
+    assert torch.allclose(run.sample(5, labels=[2, 0]), expected)
+    with pytest.raises(zoo.ZooError, match="from 0 to 2"):
+        run.sample(5, labels=[3])
+
+
+def test_labels_are_refused_where_they_mean_nothing(finished):
+    with pytest.raises(zoo.ZooError, match="not conditional"):
+        finished.sample(5, labels=[1])
+
+
+def test_a_plain_module_is_a_critic(tmp_path):
+    critic = torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.Flatten(0))
+    run = zoo.train("wgan-gp", dataset="ring", critic=critic, out=tmp_path, name="run", device="cpu", **QUICK)
+    assert run.sample(3).shape == (3, 2)

@@ -141,8 +141,8 @@ class Dataset(ABC):
     def kinds(self) -> tuple[str, ...]:
         """What a recipe's `for` tables may be for, the more special one last.
 
-        `tiny-image` is an image of at most 16 pixels a side: the papers' settings are for larger ones, and waste an
-        hour on what smaller networks with larger rates learn in minutes.
+        `tiny-image` is an image of at most 16 pixels a side: the papers' settings are for larger ones, which
+        take more iterations of wider networks.
         """
         tiny = self.kind == "image" and max(self.shape[1:]) <= TINY_SIDE
         return ("image", "tiny-image") if tiny else (self.kind,)
