@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 EDITABLE := -e '.[dev]' $(foreach plugin,$(PLUGINS),-e $(dir $(plugin)))
 COG := $(BIN)/cog -I scripts -n utf-8
-COGGED := README.md docs/cli.md docs/hooks.md docs/recipes.md
+COGGED := README.md docs/cli.md docs/hooks.md docs/recipes.md docs/testing.md
 STAMP := $(VENV)/.installed
 # One thread a process: tests run two at a time, and tiny networks slow down badly when threads compete.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help demo test test-gpu test-alone lint docs docs-check bench sync bundle format clean
+.PHONY: help demo test test-gpu test-alone lint docs docs-check bench sync catalogue-check bundle format clean
 
 help: ## Show this.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,7 +26,7 @@ demo: $(STAMP) ## Install everything and train WGAN-GP on 1,797 handwritten digi
 	$(ONE_THREAD) $(BIN)/zoo train wgan-gp --dataset digits --name demo-$$(date +%Y%m%d-%H%M%S)
 
 test: $(STAMP) ## Run all tests, the plugins' included.
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m 'not gpu'
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not gpu'
 
 test-gpu: $(STAMP) ## Run the tests that need a CUDA device.
 	$(BIN)/python -m pytest -m gpu tests
@@ -59,10 +59,13 @@ sync: ## Reinstall the packages' metadata and write the catalogue's `provides` a
 	$(MAKE) $(STAMP)
 	$(BIN)/python scripts/sync_catalogue.py
 
+catalogue-check: $(STAMP) ## Check registry.toml, and the plugins whose tables differ from those of BASE.
+	$(BIN)/python scripts/check_catalogue.py $(if $(BASE),--base $(BASE))
+
 bundle: $(STAMP) ## Gather the project's pure-Python wheels in bundle/, to be put on PYTHONPATH elsewhere.
 	rm -rf bundle
 	for package in . $(dir $(PLUGINS)); do $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir bundle/wheels $$package || exit 1; done
-	$(BIN)/python -m pip wheel --quiet --no-deps --constraint constraints.txt --wheel-dir bundle/wheels click pluggy tomli-w tqdm
+	$(BIN)/python -m pip wheel --quiet --no-deps --constraint constraints.txt --wheel-dir bundle/wheels click packaging pluggy tomli-w tqdm
 	$(BIN)/python -m pip install --quiet --no-deps --no-index --target bundle/site bundle/wheels/*.whl
 	@echo "Use it with: PYTHONPATH=bundle/site python -m zoo"
 

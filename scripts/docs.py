@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, get_type_hints
 
 import click
@@ -38,12 +38,19 @@ def components() -> None:
 
 
 def commands() -> None:
-    """The help of every command."""
+    """The help of every command, and of the commands in it."""
+    for name, command in _commands():
+        context = click.Context(command, info_name=f"zoo {name}", max_content_width=110, terminal_width=110)
+        cog.outl(f"### zoo {name}\n\n```text\n{command.get_help(context)}\n```\n")
+
+
+def _commands() -> Iterator[tuple[str, click.Command]]:
     for name in COMMANDS:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
-        context = click.Context(command, info_name=f"zoo {name}", max_content_width=110, terminal_width=110)
-        cog.outl(f"### zoo {name}\n\n```text\n{command.get_help(context)}\n```\n")
+        yield name, command
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {inner}", found) for inner, found in command.commands.items())
 
 
 def hooks() -> None:
@@ -76,6 +83,19 @@ def contracts() -> None:
 
 def _signature(function: Callable[..., Any]) -> str:
     return str(inspect.signature(function)).replace("'", "")
+
+
+def checks() -> None:
+    """The checks of the conformance kit, by hook."""
+    from zoo.testing import CHECKS
+    from zoo.testing.checks import PLUGIN
+
+    for hook in (PLUGIN, *hookspecs.HOOKS):
+        cog.outl(f"### {hook}\n\n| check | what it verifies |\n|---|---|")
+        for check in CHECKS:
+            if hook in check.hooks:
+                cog.outl(f"| `{check.name}` | {check.verifies} |")
+        cog.outl()
 
 
 def errors() -> None:

@@ -1,4 +1,4 @@
-"""Writes the first-party plugins' summaries and `provides` in registry.toml from their pyproject.toml."""
+"""Writes the first-party plugins' tables in registry.toml from their pyproject.toml; releases stay as they are."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ ROOT = Path(__file__).parent.parent
 CATALOGUE = ROOT / "registry.toml"
 OWNER = "gan-zoo"
 HEADER = """\
-# The catalogue: plugins that exist, installed or not. `zoo search` reads it; docs/catalogue.md describes its fields.
-# First-party entries are written by `make sync`; a third-party plugin is one table more.
+# The catalogue: plugins that exist, installed or not. docs/catalogue.md describes its fields.
+# First-party entries are written by `make sync`; a third-party plugin is one table more (`zoo catalogue entry WHEEL`).
 
 """
 GROUP = re.compile(r"zoo\.v(\d+)\.(\w+)")
 
 
-def first_party(pyproject: Path) -> dict[str, Any]:
+def first_party(pyproject: Path, known: dict[str, Any]) -> dict[str, Any]:
     """The catalogue's table of one plugin in this repository."""
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
     groups = {GROUP.fullmatch(group): names for group, names in project["entry-points"].items()}
@@ -28,10 +28,13 @@ def first_party(pyproject: Path) -> dict[str, Any]:
     return {
         "name": project["name"],
         "summary": project["description"],
-        "owner": OWNER,
+        "repository": str(pyproject.parent.relative_to(ROOT)),
+        "owners": [OWNER],
+        "tier": "first-party",
         "status": "active",
         "api": max(api for api, _ in found),
         "provides": {hook: names for (_, hook), names in sorted(found.items())},
+        **{key: known[key] for key in ("status", "reason", "release", "tested") if key in known},
     }
 
 
@@ -39,10 +42,10 @@ def main() -> None:
     """Rewrites the first-party tables; the others stay as they are."""
     known = {table["name"]: table for table in tomllib.loads(CATALOGUE.read_text(encoding="utf-8")).get("plugin", [])}
     for pyproject in sorted(ROOT.glob("plugins/*/pyproject.toml")):
-        table = first_party(pyproject)
-        known[table["name"]] = table
-    tables = [known[name] for name in sorted(known)]
-    CATALOGUE.write_text(HEADER + tomli_w.dumps({"plugin": tables}), encoding="utf-8")
+        name = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["name"]
+        known[name] = first_party(pyproject, known.get(name, {}))
+    tables = {"schema": 1, "name": OWNER, "plugin": [known[name] for name in sorted(known)]}
+    CATALOGUE.write_text(HEADER + tomli_w.dumps(tables), encoding="utf-8")
 
 
 if __name__ == "__main__":

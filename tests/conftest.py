@@ -15,6 +15,12 @@ from zoo.index import Index
 from zoo.plugins import Plugins, installed
 
 
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path_factory, monkeypatch):
+    """No test disables a plugin of this environment."""
+    monkeypatch.setenv("ZOO_STATE", str(tmp_path_factory.mktemp("state")))
+
+
 @pytest.fixture
 def install(tmp_path, monkeypatch):
     """`install(dist, entry_points, code)` puts a distribution on the path; returns nothing."""

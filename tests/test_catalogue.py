@@ -1,4 +1,4 @@
-"""The catalogue equals the plugins' metadata, and errors in it are named by place."""
+"""The project's own catalogue equals the plugins, and plugins keep to the rules that all have."""
 
 import ast
 import tomllib
@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 import zoo
-from zoo.catalogue import Catalogue
-from zoo.errors import UsageError
+from zoo.catalogue import default_path, read_catalogue
 from zoo.index import Index
+from zoo.install.wheels import build_wheel, read_wheel
 
 ROOT = Path(__file__).parent.parent
+ENTRIES = read_catalogue(str(default_path())).entries
 PLUGINS = sorted((ROOT / "plugins").glob("*/pyproject.toml"))
 
 
@@ -20,9 +21,25 @@ def test_first_party_entries_equal_the_plugins_metadata():
     for entry in Index.scan().select():
         if entry.dist != "gan-zoo":
             provided.setdefault(entry.dist, {}).setdefault(entry.hook, []).append(entry.name)
-    catalogue = {e.name: {h: sorted(n) for h, n in e.provides.items()} for e in Catalogue.read().entries}
+    catalogue = {e.name: {h: sorted(n) for h, n in e.provides.items()} for e in ENTRIES}
     assert catalogue == provided
     assert len(provided) == len(PLUGINS)
+
+
+@pytest.mark.slow
+def test_first_party_entries_equal_what_the_wheels_contain(tmp_path):
+    for plugin in PLUGINS:
+        wheel = read_wheel(build_wheel(plugin.parent, tmp_path / plugin.parent.name))
+        entry = next(entry for entry in ENTRIES if entry.name == wheel.name)
+        assert wheel.provides == entry.provides
+        assert wheel.apis == {entry.api}
+        assert entry.repository == f"plugins/{plugin.parent.name}"
+        assert wheel.metadata["Summary"] == entry.summary
+
+
+def test_only_published_releases_have_hashes():
+    # None is published yet; a release that is added here must be the file that was published.
+    assert [entry.name for entry in ENTRIES if entry.releases] == []
 
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.parent.name)
@@ -31,7 +48,7 @@ def test_first_party_plugins_are_named_and_bounded_alike(plugin):
     assert project["name"] == f"zoo-{plugin.parent.name.replace('_', '-')}"
     assert "gan-zoo>=0.1,<1" in project["dependencies"]
     assert not any(dependency.startswith("torch=") for dependency in project["dependencies"])
-    summary = next(e.summary for e in Catalogue.read().entries if e.name == project["name"])
+    summary = next(e.summary for e in ENTRIES if e.name == project["name"])
     assert summary == project["description"]
 
 
@@ -64,35 +81,3 @@ def test_the_core_names_no_method():
         tree = ast.parse(source.read_text())
         words = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
         assert not words & names, f"{source} names {words & names}"
-
-
-def test_searches_match_all_words():
-    names = [entry.name for entry in Catalogue.read().search("loss-sensitive qi")]
-    assert names == ["zoo-ls-gan"]
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"api": "1"}, r"plugin 1 \('zoo-x'\): 'api' must be a int"),
-        ({"status": "gone"}, "'status' must be one of active, deprecated, removed"),
-        ({"colour": "red"}, "unknown field 'colour'"),
-        ({"provides": {"critics": ["x"]}}, "unknown hook 'critics'"),
-        ({"summary": None}, "'summary' must be a str"),
-    ],
-)
-def test_a_wrong_table_is_named_by_plugin_and_field(tmp_path, change, words):
-    import tomli_w
-
-    table = {"name": "zoo-x", "summary": "x", "owner": "me", "status": "active", "api": 1, "provides": {}, **change}
-    file = tmp_path / "registry.toml"
-    file.write_text(tomli_w.dumps({"plugin": [{k: v for k, v in table.items() if v is not None}]}))
-    with pytest.raises(UsageError, match=words):
-        Catalogue.read(file)
-
-
-def test_a_catalogue_that_is_no_toml_is_named_with_the_line(tmp_path):
-    file = tmp_path / "registry.toml"
-    file.write_text("[[plugin]]\nname = = 3\n")
-    with pytest.raises(UsageError, match=r"registry.toml is not TOML.*line 2"):
-        Catalogue.read(file)

@@ -50,7 +50,9 @@ def test_a_broken_plugin_is_named_with_version_cause_and_remedy(install, plugins
 
 
 def test_a_name_of_the_catalogue_says_which_plugin_to_install(install, plugins_of):
-    with pytest.raises(UnknownName, match="pip install zoo-wgan"):
+    with pytest.raises(
+        UnknownName, match="A plugin that is not installed provides it: zoo-wgan, whose source is plugins/wgan"
+    ):
         plugins_of().component("distance", "wasserstein")
 
 

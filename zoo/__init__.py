@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoo.adversarial import Adversarial
     from zoo.api import create, list_components, resume, train
     from zoo.batch import Batch
     from zoo.components import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "zoo.adversarial": ("Adversarial",),
     "zoo.api": ("create", "list_components", "resume", "train"),
     "zoo.batch": ("Batch",),
     "zoo.components": (
@@ -60,6 +62,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "About",
+    "Adversarial",
     "ArrayDataset",
     "Backbone",
     "BadData",

@@ -77,6 +77,10 @@ class BadCheckpoint(ZooError):
     """A checkpoint that is truncated, foreign, or does not fit the recipe beside it."""
 
 
+class DisabledPlugin(UsageError):
+    """A component of a plugin that was disabled, with the command that enables it."""
+
+
 class BrokenPlugin(ZooError):
     """A plugin that was asked for and does not work: distribution, version, cause and remedy."""
 
@@ -95,3 +99,19 @@ class SaveFailed(ZooError):
 
 class MissingPackage(ZooError):
     """An optional package that is needed now and is not installed."""
+
+
+class BadPackage(ZooError):
+    """A package that is damaged, is not what the catalogue says, or would put the environment at risk."""
+
+
+class InstallFailed(ZooError):
+    """The installer failed; it says why."""
+
+
+class BadCatalogue(UsageError):
+    """A catalogue that is missing, or wrong: file, line, plugin and field."""
+
+
+class BadLock(UsageError):
+    """A lock file that is missing or wrong."""

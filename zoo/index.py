@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from zoo.errors import BrokenPlugin, DuplicateName, UnknownName
+from zoo.environment import DISABLE, disabled, normalized
+from zoo.errors import BrokenPlugin, DisabledPlugin, DuplicateName, UnknownName
 from zoo.hookspecs import API, HOOKS
 
 _PREFIX = "zoo.v"
@@ -41,6 +42,8 @@ class Problem:
     dist: str
     version: str
     text: str
+    unreadable: bool = False
+    """Whether the metadata cannot be read at all, by anybody."""
 
     def __str__(self) -> str:
         return f"plugin {self.dist} {self.version}: {self.text}"
@@ -48,23 +51,33 @@ class Problem:
 
 @dataclass
 class Index:
-    """The components of an environment."""
+    """The components of an environment.
+
+    Attributes:
+        entries: The components, in the order of hooks, names and distributions; those of another API too.
+        problems: What is wrong with the metadata of distributions.
+        disabled: The components that are not to be used.
+    """
 
     entries: list[Entry] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    disabled: list[Entry] = field(default_factory=list)
 
     @classmethod
     def scan(cls, path: Sequence[str] | None = None) -> Index:
         """Reads the metadata of every distribution on `path` (`sys.path` if None), each on its own, guarded."""
         index = cls()
-        for name, version, file in _distributions(sys.path if path is None else path):
+        for name, version, file in first_distributions(path):
             try:
                 text = _entry_points(file)
-                index.entries.extend(_entries(text, name, version))
+                index.entries.extend(read_entries(text, name, version))
             except (OSError, ValueError) as error:
-                index.problems.append(Problem(name, version, f"unreadable entry_points.txt: {error}"))
-        index.problems.extend(_unusable(index.entries))
-        known = (entry for entry in index.entries if entry.hook in HOOKS)
+                index.problems.append(Problem(name, version, f"unreadable entry_points.txt: {error}", True))
+        off = disabled()
+        index.disabled = [entry for entry in index.entries if entry.dist in off]
+        on = [entry for entry in index.entries if entry.dist not in off]
+        index.problems.extend(_unusable(on))
+        known = (entry for entry in on if entry.hook in HOOKS or entry.api != API)
         index.entries = sorted(known, key=lambda entry: (entry.hook, entry.name, entry.dist))
         return index
 
@@ -81,6 +94,7 @@ class Index:
 
         Raises:
             UnknownName: Nothing installed gives the name; what `hint` returns is added to what is said.
+            DisabledPlugin: What gives it is disabled.
             DuplicateName: Two distributions give it.
             BrokenPlugin: It is there, for an API that this zoo does not have.
         """
@@ -92,8 +106,16 @@ class Index:
         if not usable and found:
             raise BrokenPlugin(f"{found[0]} needs plugin API v{found[0].api}; this zoo has v{API}. Update one of them.")
         if not usable:
+            self.refuse_disabled(name, hook)
             raise UnknownName(_words(hook), name, (e.name for e in self.select(hook)), hint())
         return usable[0]
+
+    def refuse_disabled(self, name: str, hook: str | None = None) -> None:
+        """Raises DisabledPlugin if what gives a name is disabled."""
+        for entry in self.disabled:
+            if hook in (None, entry.hook) and name in (entry.name, entry.qualified):
+                way = f"zoo enable {entry.dist}, or unset {DISABLE} if that names it"
+                raise DisabledPlugin(f"{entry} is disabled: {way}.")
 
     def hooks_of(self, name: str) -> list[Entry]:
         """Every usable component of that name, whatever its hook."""
@@ -104,19 +126,19 @@ def _words(hook: str) -> str:
     return {"dataset": "data set", "lipschitz_constraint": "Lipschitz constraint"}.get(hook, hook)
 
 
-def normalized(name: str) -> str:
-    """A distribution's name in its normal form: lower case, hyphens."""
-    return name.lower().replace("_", "-").replace(".", "-")
-
-
-def _distributions(path: Iterable[str]) -> Iterator[tuple[str, str, str]]:
-    """(name, version, metadata folder) of each distribution, the first on the path winning."""
-    seen = set()
+def distributions(path: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """(name, version, metadata folder) of all distributions on a path, those too that another one hides."""
     for folder in dict.fromkeys(path):
-        for name, version, metadata in sorted(_in_folder(folder or "."), key=lambda found: found[2]):
-            if name not in seen:
-                seen.add(name)
-                yield name, version, metadata
+        yield from sorted(_in_folder(folder or "."), key=lambda found: found[2])
+
+
+def first_distributions(path: Sequence[str] | None = None) -> Iterator[tuple[str, str, str]]:
+    """(name, version, metadata folder) of each distribution on a path (`sys.path` if None), the first one winning."""
+    seen = set()
+    for name, version, metadata in distributions(sys.path if path is None else path):
+        if name not in seen:
+            seen.add(name)
+            yield name, version, metadata
 
 
 def _in_folder(folder: str) -> Iterator[tuple[str, str, str]]:
@@ -139,7 +161,8 @@ def _entry_points(metadata: str) -> str:
     return raw.decode("utf-8") if b"zoo.v" in raw else ""
 
 
-def _entries(text: str, dist: str, version: str) -> Iterator[Entry]:
+def read_entries(text: str, dist: str, version: str) -> Iterator[Entry]:
+    """The components that the text of an `entry_points.txt` declares. Raises ValueError for a malformed line."""
     group = None
     for line in filter(None, map(str.strip, text.splitlines())):
         if line.startswith("["):

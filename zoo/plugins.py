@@ -17,6 +17,8 @@ from zoo import hookspecs
 from zoo.errors import BrokenPlugin, UsageError, ZooError
 from zoo.hookspecs import HOOKS, PROJECT
 from zoo.index import Entry, Index
+from zoo.shield import shield
+from zoo.watching import trace_calls, watched
 
 LOCAL = "(local file)"
 """What stands for the version of a plugin that is a file."""
@@ -31,6 +33,8 @@ class Plugins:
 
     def __init__(self, index: Index | None = None) -> None:
         self.index = Index.scan() if index is None else index
+        if any(problem.unreadable for problem in self.index.problems):
+            shield()
         self._offered: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
         self._files: dict[str, ModuleType] = {}
 
@@ -76,9 +80,13 @@ class Plugins:
 
     def hint(self, hook: str, name: str) -> str:
         """Which plugin of the catalogue would provide a name that is not installed; empty if none."""
-        from zoo.catalogue import Catalogue
+        from zoo.catalogue import read_catalogues
 
-        return Catalogue.read().hint(hook, name)
+        return read_catalogues(fetch=False).hint(hook, name)
+
+    def offered(self, entry: Entry) -> Mapping[str, Mapping[str, Any]]:
+        """All that the module of `entry` offers, by hook, whatever its metadata says. Raises BrokenPlugin."""
+        return self._hooks(entry)
 
     def _hooks(self, entry: Entry) -> dict[str, Mapping[str, Any]]:
         if self._home(entry) not in self._offered:
@@ -91,10 +99,12 @@ class Plugins:
         # A manager of its own: a shared one blames later, good plugins for an earlier, bad one.
         manager = pluggy.PluginManager(PROJECT)
         manager.add_hookspecs(hookspecs)
+        trace_calls(manager, entry.dist)
         try:
             manager.register(module)
             manager.check_pending()
-            return {hook: _merged(getattr(manager.hook, hook)()) for hook in HOOKS}
+            with watched(f"calling the hooks of {entry.module}", entry.dist):
+                return {hook: _merged(getattr(manager.hook, hook)()) for hook in HOOKS}
         except ZooError:
             raise
         except Exception as error:
@@ -102,7 +112,8 @@ class Plugins:
 
     def _import(self, entry: Entry, load: Callable[[], ModuleType]) -> ModuleType:
         try:
-            return load()
+            with watched(f"importing {entry.module}", entry.dist):
+                return load()
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -114,7 +125,8 @@ class Plugins:
 
     @staticmethod
     def _broken(entry: Entry, cause: str, remedy: str = "") -> BrokenPlugin:
-        general = "Correct the file." if entry.version == LOCAL else f"Reinstall or update {entry.dist}, or remove it."
+        general = f"Reinstall or update {entry.dist}, or put it aside: zoo disable {entry.dist}."
+        general = "Correct the file." if entry.version == LOCAL else general
         remedy = remedy or general
         return BrokenPlugin(f"plugin {entry.dist} {entry.version} is broken: {cause}. {remedy}")
 

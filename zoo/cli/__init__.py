@@ -13,11 +13,22 @@ from zoo.errors import ZooError
 
 COMMANDS = {
     "list": ("zoo.cli.find", "list_command", "Installed components, by hook."),
-    "search": ("zoo.cli.find", "search", "The catalogue of plugins, installed or not."),
+    "search": ("zoo.cli.catalogue", "search", "The catalogue of plugins, installed or not."),
     "show": ("zoo.cli.show", "show", "What a component is, and its settings."),
     "train": ("zoo.cli.train", "train", "Compose a GAN by name and train it."),
     "sample": ("zoo.cli.sample", "sample", "Draw samples from a run."),
     "runs": ("zoo.cli.sample", "runs", "The runs in a folder."),
+    "install": ("zoo.cli.install", "install", "Install a plugin, checked against the catalogue."),
+    "uninstall": ("zoo.cli.install", "uninstall", "Remove a plugin."),
+    "plugins": ("zoo.cli.plugins", "plugins_command", "The installed plugins and their state."),
+    "disable": ("zoo.cli.plugins", "disable", "Keep a plugin from being loaded."),
+    "enable": ("zoo.cli.plugins", "enable", "Use a disabled plugin again."),
+    "doctor": ("zoo.cli.plugins", "doctor", "Load each plugin and report what is wrong."),
+    "freeze": ("zoo.cli.install", "freeze", "Print the plugins of this environment with their hashes."),
+    "sync": ("zoo.cli.install", "sync", "Put back the plugins of a lock file."),
+    "catalogue": ("zoo.cli.catalogue", "catalogue", "Check a catalogue; write the table of a plugin."),
+    "check": ("zoo.cli.check", "check_command", "Check that a plugin does what the zoo expects."),
+    "new": ("zoo.cli.new", "new", "Make a plugin of your own, with tests that pass."),
 }
 
 

@@ -1,4 +1,4 @@
-"""`zoo list` and `zoo search`: names only; no plugin and no torch is imported."""
+"""`zoo list`: names only; no plugin and no torch is imported."""
 
 from __future__ import annotations
 
@@ -45,41 +45,3 @@ def _hook(name: str | None) -> str | None:
     if hook and hook not in HOOKS:
         raise UnknownName("hook", hook, HOOKS)
     return hook
-
-
-@click.command()
-@click.argument("text", nargs=-1)
-@as_json
-def search(text: tuple[str, ...], json_: bool) -> None:
-    """Searches the catalogue for plugins: every word of TEXT must occur in what a plugin is or provides.
-
-    \b
-    Examples:
-      zoo search
-      zoo search gradient penalty
-      zoo search backbone
-    """
-    from zoo.catalogue import Catalogue
-
-    found = Catalogue.read().search(" ".join(text))
-    here = {entry.dist for entry in Index.scan().entries}
-    if json_:
-        print_json(
-            [
-                {
-                    "name": e.name,
-                    "summary": e.summary,
-                    "owner": e.owner,
-                    "status": e.status,
-                    "api": e.api,
-                    "provides": {hook: list(names) for hook, names in e.provides.items()},
-                    "installed": e.name in here,
-                }
-                for e in found
-            ]
-        )
-    elif not found:
-        click.echo("No plugin of the catalogue matches.", err=True)
-    else:
-        rows = [(e.name, "yes" if e.name in here else "no", e.summary) for e in found]
-        print_table(("PLUGIN", "INSTALLED", "WHAT IT IS"), rows)

@@ -14,6 +14,9 @@ NARROWEST = 20
 """The last column is wrapped to the terminal, but never narrower."""
 
 as_json = click.option("--json", "json_", is_flag=True, help="Print JSON (its keys: docs/cli.md).")
+catalogue_option = click.option(
+    "--catalogue", multiple=True, metavar="FILE|URL", help="A further catalogue, a file or an https address."
+)
 
 
 def print_json(value: Any) -> None:

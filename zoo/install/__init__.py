@@ -1,0 +1,1 @@
+"""Plugins as distributions: chosen, checked, installed, switched off, examined, frozen. Commands that look skip it."""

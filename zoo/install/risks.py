@@ -1,0 +1,139 @@
+"""What a wheel would do to an environment beside adding its own package: found before anything is installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from zoo.install.wheels import Wheel
+
+STARTUP = {".pth", ".start"}
+"""Suffixes of files in a site folder that Python reads, and may execute, whenever it starts."""
+STARTUP_MODULES = {"sitecustomize", "usercustomize"}
+COMMANDS = re.compile(r"(zoo|uvx?|pip|pythonw?)[\d.]*(\.exe|\.py)?", re.IGNORECASE)
+"""Commands that a plugin may not install."""
+
+
+def risks(wheel: Wheel) -> list[str]:
+    """Why a wheel is not to be installed; empty if nothing speaks against it."""
+    return [*_startup(wheel), *_scripts(wheel), *_trespasses(wheel)]
+
+
+def unmet(wheel: Wheel) -> list[str]:
+    """Installed packages whose version is not what a wheel requires: installing it would have to change them."""
+    found = []
+    for text in wheel.requires:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement as error:
+            found.append(f"its requirement '{text}' is malformed: {error}")
+            continue
+        version = installed_version(requirement.name)
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if applies and version and not requirement.specifier.contains(version, prereleases=True):
+            found.append(f"it needs {requirement.name}{requirement.specifier}, and {version} is installed")
+    return found
+
+
+def installed_version(name: str) -> str:
+    """The version of a distribution that is installed; empty if none is."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _startup(wheel: Wheel) -> Iterator[str]:
+    folders = {os.path.realpath(folder) for folder in [*sys.path, *site.getsitepackages(), *_site_folders()]}
+    for file in wheel.destinations:
+        if os.path.realpath(file.parent) in folders:
+            if file.suffix in STARTUP:
+                yield f"it carries {file.name}, which Python would execute whenever it starts"
+            elif file.stem in STARTUP_MODULES:
+                yield f"it carries {file.name}, which Python would import whenever it starts"
+
+
+def _site_folders() -> tuple[str, str]:
+    paths = sysconfig.get_paths()
+    return paths["purelib"], paths["platlib"]
+
+
+def _scripts(wheel: Wheel) -> Iterator[str]:
+    scripts = Path(sysconfig.get_paths()["scripts"])
+    own = _own_files(wheel)
+    for name in wheel.scripts:
+        if COMMANDS.fullmatch(name):
+            yield f"it installs a command called '{name}'"
+        elif (scripts / name).exists() and scripts / name not in own:
+            yield f"its command '{name}' would replace one that is here already ({scripts / name})"
+
+
+def _trespasses(wheel: Wheel) -> Iterator[str]:
+    """Files in places that another distribution, or Python itself, has."""
+    own = _own_files(wheel)
+    owned = {file.parts[len(Path(folder).parts)] for folder in _site_folders() for file in own if _within(file, folder)}
+    for file in wheel.destinations:
+        if os.path.lexists(file) and file not in own:
+            yield f"it would overwrite {file}{_owner(file)}"
+    for name, example in _top_level(wheel).items():
+        if name.partition(".")[0] not in {part.partition(".")[0] for part in owned}:
+            yield from _shadows(name.partition(".")[0], example)
+
+
+def _top_level(wheel: Wheel) -> dict[str, Path]:
+    """What the wheel adds to the site folders, with one file of each: packages, modules, anything else."""
+    found: dict[str, Path] = {}
+    for folder in _site_folders():
+        for file in wheel.destinations:
+            if _within(file, folder):
+                name = file.relative_to(folder).parts[0]
+                if not name.endswith((".dist-info", ".pth")):
+                    found.setdefault(name, file)
+    return found
+
+
+def _shadows(module: str, example: Path) -> Iterator[str]:
+    if not module.isidentifier():
+        return
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return
+    # A namespace package has no origin: several distributions may share it.
+    if spec is not None and spec.origin is not None:
+        yield f"it writes {example}, but the package '{module}' is another's{_owner(Path(spec.origin))}"
+
+
+def _own_files(wheel: Wheel) -> set[Path]:
+    """The files of the version of the same distribution that is installed; a newer one may replace them."""
+    try:
+        distribution = importlib.metadata.distribution(wheel.name)
+    except importlib.metadata.PackageNotFoundError:
+        return set()
+    return {Path(os.path.normpath(str(file.locate()))) for file in distribution.files or ()}
+
+
+def _owner(file: Path) -> str:
+    """` (of NAME VERSION)`, for a file that an installed distribution has recorded."""
+    for distribution in importlib.metadata.distributions():
+        try:
+            files = {os.path.normpath(str(f.locate())) for f in distribution.files or () if f.name == file.name}
+        except (OSError, ValueError, KeyError):
+            continue
+        if str(file) in files:
+            return f" (of {canonicalize_name(distribution.metadata['Name'])} {distribution.version})"
+    return ""
+
+
+def _within(file: Path, folder: str) -> bool:
+    return file.is_relative_to(folder) and file != Path(folder)
