@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 
@@ -15,8 +16,8 @@ DISABLE = "ZOO_DISABLE_PLUGINS"
 
 
 def normalized(name: str) -> str:
-    """A distribution's name in its normal form: lower case, hyphens."""
-    return name.strip().lower().replace("_", "-").replace(".", "-")
+    """A distribution's name in its normal form: lower case, single hyphens."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
 def state_folder() -> str:

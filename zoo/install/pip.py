@@ -1,7 +1,8 @@
-"""The installer: pip, or where an environment has none, pip run by uv. It never builds what it fetches."""
+"""The installer: pip, or where an environment has none, a pip that uv lends. It never builds what it fetches."""
 
 from __future__ import annotations
 
+import atexit
 import functools
 import importlib.util
 import os
@@ -9,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
 from dataclasses import dataclass
 
 from zoo.errors import InstallFailed, MissingPackage
@@ -32,7 +33,7 @@ class Sources:
         index_url: The package index; the installer's own default if None.
     """
 
-    find_links: Sequence[str] = ()
+    find_links: tuple[str, ...] = ()
     index_url: str | None = None
 
     @property
@@ -50,10 +51,11 @@ def run_pip(command: str, *arguments: str, sources: Sources | None = None) -> st
         MissingPackage: There is neither pip nor uv, or pip is too old.
     """
     sources = sources or Sources()
+    environment = {**os.environ, "PIP_ROOT_USER_ACTION": "ignore", **_borrowed_pip(sources)}
     # `wheel` builds the one folder that the user names; all else that it needs comes as wheels too.
     only = [] if command == "uninstall" else [*WHEELS_ONLY, *sources.options]
-    line = [*_pip(), command, "--disable-pip-version-check", "--no-input", *only, *arguments]
-    done = subprocess.run(line, capture_output=True, text=True, env=_environment(sources))
+    line = [sys.executable, "-P", "-m", "zoo.install.installer", command, "--disable-pip-version-check", "--no-input"]
+    done = subprocess.run([*line, *only, *arguments], capture_output=True, text=True, env=environment)
     if done.returncode:
         raise InstallFailed(f"the installer failed:\n{_last_words(done.stderr or done.stdout)}")
     return done.stdout
@@ -63,16 +65,35 @@ def _absolute(link: str) -> str:
     return os.path.abspath(link) if os.path.exists(link) else link
 
 
-def _pip() -> list[str]:
+def _borrowed_pip(sources: Sources) -> dict[str, str]:
+    """Nothing if this environment has a pip; else where one is that uv has fetched, as an environment variable."""
     if importlib.util.find_spec("pip"):
         _refuse_old_pip()
-        return [sys.executable, "-m", "pip"]
+        return {}
+    path = [_fetched_pip(sources), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, path))}
+
+
+@functools.cache
+def _fetched_pip(sources: Sources) -> str:
+    """A temporary folder with pip in it, which goes when this process ends."""
     uv = shutil.which("uv")
     if uv is None:
         raise MissingPackage(
             f"this environment has no pip, and there is no uv: install pip or uv (from {LEAST_UV} on)."
         )
-    return [uv, "tool", "run", "--quiet", "pip", "--python", sys.executable]
+    folder = tempfile.mkdtemp(prefix="zoo-pip-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    line = [uv, "pip", "install", "--quiet", "--python", sys.executable, "--target", folder, *WHEELS_ONLY]
+    done = subprocess.run([*line, *sources.options, "pip"], capture_output=True, text=True, env=_for_uv())
+    if done.returncode:
+        raise InstallFailed(f"uv cannot fetch pip, which this environment has not:\n{_last_words(done.stderr)}")
+    return folder
+
+
+def _for_uv() -> dict[str, str]:
+    """uv does not read pip's settings; the one that forbids the network counts for it as well."""
+    return {**os.environ, **({"UV_NO_INDEX": "1"} if os.environ.get("PIP_NO_INDEX") else {})}
 
 
 @functools.cache
@@ -83,18 +104,6 @@ def _refuse_old_pip() -> None:
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < LEAST_PIP:
         least = ".".join(map(str, LEAST_PIP))
         raise MissingPackage(f"pip {version} is too old; pip {least} is needed: python -m pip install --upgrade pip.")
-
-
-def _environment(sources: Sources) -> dict[str, str]:
-    """For uv, which fetches pip itself: from the same sources, and as a wheel."""
-    environment = {**os.environ, "UV_NO_BUILD": "1", "PIP_ROOT_USER_ACTION": "ignore"}
-    if sources.find_links:
-        environment["UV_FIND_LINKS"] = ",".join(map(_absolute, sources.find_links))
-    if sources.index_url:
-        environment["UV_DEFAULT_INDEX"] = sources.index_url
-    if os.environ.get("PIP_NO_INDEX"):
-        environment["UV_NO_INDEX"] = "1"
-    return environment
 
 
 def _last_words(text: str) -> str:

@@ -16,7 +16,7 @@ from zoo.index import Index, first_distributions
 from zoo.install.choose import Chosen
 from zoo.install.ledger import Installed, record, record_of
 from zoo.install.pip import Sources, run_pip
-from zoo.install.risks import installed_version, risks, unmet
+from zoo.install.risks import installed_version, risks, unfit_requirements, unmet
 from zoo.install.wheels import Wheel, read_wheel
 
 
@@ -62,7 +62,7 @@ def make_plan(
         BadPackage: It would change what is installed and may not, is no plugin, or holds a risk.
         InstallFailed: Its dependencies cannot be resolved from wheels.
     """
-    _refuse(chosen.wheel, risks(chosen.wheel))
+    _refuse(chosen.wheel, [*risks(chosen.wheel), *unfit_requirements(chosen.wheel)])
     if not chosen.wheel.entries:
         raise BadPackage(f"{chosen.wheel.name} {chosen.wheel.version} is no plugin: it declares no zoo entry point.")
     if allow is not None:

@@ -12,10 +12,12 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from zoo.install.wheels import Wheel
+from zoo.environment import state_folder
+from zoo.install.wheels import Wheel, real
 
 STARTUP = {".pth", ".start"}
 """Suffixes of files in a site folder that Python reads, and may execute, whenever it starts."""
@@ -26,18 +28,30 @@ COMMANDS = re.compile(r"(zoo|uvx?|pip|pythonw?)[\d.]*(\.exe|\.py)?", re.IGNORECA
 
 def risks(wheel: Wheel) -> list[str]:
     """Why a wheel is not to be installed; empty if nothing speaks against it."""
-    return [*_startup(wheel), *_scripts(wheel), *_trespasses(wheel)]
+    return [*_startup(wheel), *_scripts(wheel), *_trespasses(wheel), *_settings(wheel), *_other_metadata(wheel)]
+
+
+def unfit_requirements(wheel: Wheel) -> list[str]:
+    """Requirements that cannot be left to the installer: from an address it would build and so execute source."""
+    found = []
+    for text in wheel.requires:
+        try:
+            requirement = Requirement(text)
+            if requirement.marker:
+                requirement.marker.evaluate({"extra": ""})
+        except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName) as error:
+            found.append(f"its requirement '{text}' is malformed: {error}")
+            continue
+        if requirement.url:
+            found.append(f"its requirement '{text}' is fetched from an address of its own and not from a package index")
+    return found
 
 
 def unmet(wheel: Wheel) -> list[str]:
     """Installed packages whose version is not what a wheel requires: installing it would have to change them."""
     found = []
     for text in wheel.requires:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement as error:
-            found.append(f"its requirement '{text}' is malformed: {error}")
-            continue
+        requirement = Requirement(text)
         version = installed_version(requirement.name)
         applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
         if applies and version and not requirement.specifier.contains(version, prereleases=True):
@@ -65,17 +79,41 @@ def _startup(wheel: Wheel) -> Iterator[str]:
 
 def _site_folders() -> tuple[str, str]:
     paths = sysconfig.get_paths()
-    return paths["purelib"], paths["platlib"]
+    return os.path.realpath(paths["purelib"]), os.path.realpath(paths["platlib"])
 
 
 def _scripts(wheel: Wheel) -> Iterator[str]:
     scripts = Path(sysconfig.get_paths()["scripts"])
     own = _own_files(wheel)
-    for name in wheel.scripts:
-        if COMMANDS.fullmatch(name):
+    placed = {file.name for file in wheel.destinations if file.parent == real(scripts / "any").parent}
+    for name in sorted({*wheel.scripts, *placed}):
+        if "/" in name or "\\" in name:
+            yield f"its command '{name}' would be written into another folder"
+        elif COMMANDS.fullmatch(name):
             yield f"it installs a command called '{name}'"
-        elif (scripts / name).exists() and scripts / name not in own:
+        elif (scripts / name).exists() and real(scripts / name) not in own:
             yield f"its command '{name}' would replace one that is here already ({scripts / name})"
+
+
+def _settings(wheel: Wheel) -> Iterator[str]:
+    """Files that would set up the environment itself: its Python, its installer (`pip.conf`), or the zoo."""
+    top, state = os.path.realpath(sys.prefix), os.path.realpath(state_folder())
+    for file in wheel.destinations:
+        if str(file.parent) == top or file.is_relative_to(state):
+            yield f"it writes {file}, which belongs to the environment itself"
+
+
+def _other_metadata(wheel: Wheel) -> Iterator[str]:
+    """A second metadata folder would make Python and the zoo see a distribution that nobody installed."""
+    folders = {os.path.realpath(folder) for folder in [*sys.path, *_site_folders()]}
+    for name in sorted({part.name for file in wheel.destinations for part in _in_folders(file, folders)}):
+        if name.endswith((".dist-info", ".egg-info", ".egg-link")) and name != wheel.info:
+            yield f"it carries {name}, the metadata of another distribution"
+
+
+def _in_folders(file: Path, folders: set[str]) -> list[Path]:
+    """The file, and the folders that it lies in, as far as they lie in one of `folders`."""
+    return [part for part in (file, *file.parents) if str(part.parent) in folders]
 
 
 def _trespasses(wheel: Wheel) -> Iterator[str]:
@@ -120,18 +158,18 @@ def _own_files(wheel: Wheel) -> set[Path]:
         distribution = importlib.metadata.distribution(wheel.name)
     except importlib.metadata.PackageNotFoundError:
         return set()
-    return {Path(os.path.normpath(str(file.locate()))) for file in distribution.files or ()}
+    return {real(Path(os.path.normpath(str(file.locate())))) for file in distribution.files or ()}
 
 
 def _owner(file: Path) -> str:
     """` (of NAME VERSION)`, for a file that an installed distribution has recorded."""
     for distribution in importlib.metadata.distributions():
         try:
-            files = {os.path.normpath(str(f.locate())) for f in distribution.files or () if f.name == file.name}
-        except (OSError, ValueError, KeyError):
+            files = {real(Path(os.path.normpath(str(f.locate())))) for f in distribution.files or () if f.name == file.name}
+            if real(file) in files:
+                return f" (of {canonicalize_name(distribution.metadata['Name'])} {distribution.version})"
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
-        if str(file) in files:
-            return f" (of {canonicalize_name(distribution.metadata['Name'])} {distribution.version})"
     return ""
 
 

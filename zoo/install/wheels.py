@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import importlib.metadata
 import os
 import posixpath
 import sysconfig
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,10 @@ from zoo.errors import BadPackage, UsageError
 from zoo.index import Entry, read_entries
 
 ENTRY_POINTS = "entry_points.txt"
+SCHEMES = ("purelib", "platlib", "headers", "scripts", "data")
+"""Places that a `.data` folder may name; the installer fails at any other, halfway."""
+DAMAGES = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError)
+"""What reading a damaged, encrypted or malformed wheel raises."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +36,11 @@ class Wheel:
         version: As in its metadata.
         sha256: Of the whole file, in hexadecimal.
         entries: The components that it declares.
+        info: The name of its metadata folder.
         requires: Its requirements, as in its metadata.
         metadata: Its other metadata, such as `Summary`.
         destinations: Where each of its files would be written in this environment.
-        scripts: The names of the commands that it would install.
+        scripts: The names of the commands that it would install, as it writes them.
     """
 
     path: Path
@@ -41,6 +48,7 @@ class Wheel:
     version: str
     sha256: str
     entries: tuple[Entry, ...]
+    info: str
     requires: tuple[str, ...]
     metadata: importlib.metadata.PackageMetadata
     destinations: tuple[Path, ...]
@@ -65,7 +73,7 @@ def read_wheel(path: Path) -> Wheel:
     try:
         with zipfile.ZipFile(path) as archive:
             return _read(path, archive)
-    except (zipfile.BadZipFile, OSError, ValueError, KeyError, NotImplementedError) as error:
+    except DAMAGES as error:
         raise BadPackage(f"{path.name} is not a usable wheel: {error}.") from error
 
 
@@ -113,8 +121,13 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Wheel:
         raise ValueError(str(error)) from error
     info = _dist_info(archive)
     distribution = importlib.metadata.PathDistribution(zipfile.Path(archive, f"{info}/"))
-    if canonicalize_name(distribution.metadata["Name"]) != name or distribution.version != str(version):
-        raise ValueError(f"inside it is {distribution.metadata['Name']} {distribution.version}")
+    inside = (distribution.metadata["Name"] or "no name", distribution.version or "and no version")
+    if canonicalize_name(inside[0]) != name or inside[1] != str(version):
+        raise ValueError(f"inside it is {' '.join(inside)}")
+    _refuse_folder_of_another(info, name)
+    _refuse_false_record(archive, info)
+    if damaged := archive.testzip():
+        raise ValueError(f"'{damaged}' in it is damaged")
     text = archive.read(f"{info}/{ENTRY_POINTS}").decode() if f"{info}/{ENTRY_POINTS}" in archive.namelist() else ""
     return Wheel(
         path=path,
@@ -122,6 +135,7 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Wheel:
         version=str(version),
         sha256=sha256_of(path),
         entries=tuple(read_entries(text, name, str(version))),
+        info=info,
         requires=tuple(distribution.requires or ()),
         metadata=distribution.metadata,
         destinations=tuple(_destinations(archive, name)),
@@ -134,6 +148,21 @@ def _dist_info(archive: zipfile.ZipFile) -> str:
     if len(folders) != 1:
         raise ValueError(f"it has {len(folders)} .dist-info folders")
     return folders.pop()
+
+
+def _refuse_folder_of_another(info: str, name: str) -> None:
+    """The zoo knows an installed distribution by the name of this folder, without opening a file."""
+    if canonicalize_name(info.partition("-")[0]) != name:
+        raise ValueError(f"its metadata folder is {info}")
+
+
+def _refuse_false_record(archive: zipfile.ZipFile, info: str) -> None:
+    """Its list of files may hold no other's: the installer would delete those with it."""
+    members = set(archive.namelist())
+    rows = csv.reader(archive.read(f"{info}/RECORD").decode().splitlines())
+    for file in (row[0] for row in rows if row):
+        if file not in members and (".." in file.split("/") or not file.startswith(f"{info}/")):
+            raise ValueError(f"its RECORD lists '{file}', which it does not hold")
 
 
 def _destinations(archive: zipfile.ZipFile, name: str) -> Iterator[Path]:
@@ -150,10 +179,17 @@ def _destination(member: str, schemes: Mapping[str, str]) -> Path:
     first, _, rest = member.partition("/")
     if first.endswith(".data"):
         scheme, _, inside = rest.partition("/")
+        if scheme not in SCHEMES:
+            raise ValueError(f"'{member}' is for no place that an installer knows")
         place = schemes[scheme]
     if posixpath.isabs(inside) or "\\" in inside or ".." in inside.split("/"):
         raise ValueError(f"it writes outside of the environment: '{member}'")
-    return Path(place, inside)
+    return real(Path(place, inside))
+
+
+def real(file: Path) -> Path:
+    """The file by the true path of its folder: an environment's `lib64` may be its `lib`."""
+    return Path(os.path.realpath(file.parent), file.name)
 
 
 def _scripts(archive: zipfile.ZipFile, distribution: importlib.metadata.Distribution) -> Iterator[str]:
