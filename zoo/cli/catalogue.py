@@ -87,13 +87,18 @@ def validate(file: Path | None, json_: bool) -> None:
 @click.argument("wheel", type=click.Path(path_type=Path))
 @click.option("--owner", "owners", multiple=True, required=True, help="An account that answers for the plugin.")
 @click.option("--repository", help="Where its source is, if its metadata does not say.")
-def entry(wheel: Path, owners: tuple[str, ...], repository: str | None) -> None:
+@click.option("--check", is_flag=True, help="Run the conformance kit on it, and say what came of it.")
+def entry(wheel: Path, owners: tuple[str, ...], repository: str | None, check: bool) -> None:
     """Prints the table that a catalogue needs for the plugin in WHEEL, its sha256 included.
 
     \b
     Example:
       zoo catalogue entry dist/zoo_mine-1.0-py3-none-any.whl --owner my-account
     """
+    from zoo.cli.check import conforms, results_of
     from zoo.install.entry import table_of
 
-    click.echo(table_of(wheel, owners, repository), nl=False)
+    text = table_of(wheel, owners, repository)
+    if check:
+        text = table_of(wheel, owners, repository, conforms=conforms(results_of(str(wheel))[1]))
+    click.echo(text, nl=False)

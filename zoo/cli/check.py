@@ -44,26 +44,36 @@ def check_command(plugin: str, timeout: float, verbose: bool, json_: bool) -> No
       zoo check ./zoo-mine
       zoo check dist/zoo_mine-0.1.0-py3-none-any.whl --json
     """
+    dist, rows = results_of(plugin, timeout)
+    sys.exit(report(dist, rows, json_, verbose))
+
+
+def results_of(plugin: str, timeout: float = SECONDS) -> tuple[str, list[Row]]:
+    """The distribution of an installed plugin, a wheel or a folder, and what came of each check of it."""
     with tempfile.TemporaryDirectory() as place:
         dist, path = _found(plugin, Path(place))
-        rows = list(_run(dist, path, timeout))
-    sys.exit(report(dist, rows, json_, verbose))
+        return dist, list(_run(dist, path, timeout))
+
+
+def conforms(rows: Sequence[Row]) -> bool:
+    """Whether no check failed."""
+    return not any(row["status"] in BAD for row in rows)
 
 
 def report(dist: str, rows: Sequence[Row], json_: bool, verbose: bool) -> int:
     """Prints what came of the checks; returns the exit code."""
     counts = Counter(row["status"] for row in rows)
-    conforms = not any(row["status"] in BAD for row in rows)
+    right = conforms(rows)
     if json_:
-        print_json({"plugin": normalized(dist), "conforms": conforms, "counts": dict(counts), "results": list(rows)})
+        print_json({"plugin": normalized(dist), "conforms": right, "counts": dict(counts), "results": list(rows)})
     else:
         shown = [row for row in rows if verbose or row["status"] != "passed"]
         if shown:
             cells = [(f"{row['hook']}/{row['name']}", row["check"], row["status"], row["detail"]) for row in shown]
             print_table(("COMPONENT", "CHECK", "RESULT", "WHY"), cells)
-        verdict = "conforms" if conforms else "does not conform"
+        verdict = "conforms" if right else "does not conform"
         click.echo(f"{dist} {verdict}: {', '.join(f'{n} {status}' for status, n in counts.most_common())}.")
-    return 0 if conforms else 1
+    return 0 if right else 1
 
 
 def _found(plugin: str, place: Path) -> tuple[str, list[str]]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
+from zoo import __version__
 from zoo.catalogue.conventions import breaches
-from zoo.catalogue.entries import SCHEMA
+from zoo.catalogue.entries import RESULTS, SCHEMA
 from zoo.catalogue.schema import mistakes
 from zoo.errors import BadPackage, UsageError
 from zoo.install.states import CORE
@@ -20,13 +24,14 @@ LINKS = ("repository", "source", "source code", "homepage")
 """Labels under which a package may name its source."""
 
 
-def table_of(path: Path, owners: Sequence[str], repository: str | None = None) -> str:
+def table_of(path: Path, owners: Sequence[str], repository: str | None = None, *, conforms: bool | None = None) -> str:
     """The TOML text of the table for a wheel, ready to be put into a catalogue.
 
     Args:
         path: The wheel that is to be published.
         owners: The accounts that answer for it.
         repository: Where its source is; taken from its metadata if None.
+        conforms: What the conformance kit said here; None if it was not asked.
 
     Raises:
         BadPackage: The wheel is no plugin, or something in it breaks a rule of the catalogue.
@@ -35,7 +40,7 @@ def table_of(path: Path, owners: Sequence[str], repository: str | None = None) -
     wheel = read_wheel(path)
     if not wheel.entries or len(wheel.apis) != 1:
         raise BadPackage(f"{path.name} declares components for {len(wheel.apis)} plugin APIs; it must be one.")
-    plugin = {
+    plugin: dict[str, Any] = {
         "name": wheel.name,
         "summary": str(wheel.metadata["Summary"] or ""),
         "repository": repository or _repository(wheel),
@@ -46,6 +51,8 @@ def table_of(path: Path, owners: Sequence[str], repository: str | None = None) -
         "provides": {hook: list(names) for hook, names in wheel.provides.items()},
         "release": [_release(wheel)],
     }
+    if conforms is not None:
+        plugin["tested"] = [_tested(wheel, conforms)]
     tables = {"schema": SCHEMA, "name": "a-catalogue", "plugin": [plugin]}
     found = mistakes(tables) or breaches(tables)
     if found:
@@ -61,6 +68,12 @@ def _release(wheel: Wheel) -> dict[str, str]:
         "wheel": wheel.path.name,
         "sha256": wheel.sha256,
     }
+
+
+def _tested(wheel: Wheel, conforms: bool) -> dict[str, str]:
+    # A build of torch for one device has a local version, such as 2.15.0+cpu, which says nothing of the plugin.
+    torch = Version(version("torch")).public
+    return {"version": wheel.version, "zoo": __version__, "torch": torch, "result": RESULTS[0 if conforms else 1]}
 
 
 def _requires_zoo(wheel: Wheel) -> str:
