@@ -36,6 +36,7 @@ def main() -> None:
     changed = [
         table for table in tables(arguments.catalogue.read_text()).values() if table != before.get(table["name"])
     ]
+    arguments.catalogue = arguments.catalogue.resolve()
     failed = [table["name"] for table in changed if not checked(table, arguments.catalogue, arguments.find_links)]
     print(f"{len(changed)} tables are new or changed; {len(failed)} plugins failed. {' '.join(failed)}".rstrip())
     sys.exit(1 if failed else 0)

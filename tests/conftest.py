@@ -23,7 +23,7 @@ def _own_state(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """`install(dist, entry_points, code)` puts a distribution on the path; returns nothing."""
+    """`install(dist, entry_points, code)` puts a distribution on the path."""
     site = tmp_path / "site"
     site.mkdir()
     monkeypatch.syspath_prepend(str(site))
@@ -37,7 +37,11 @@ def install(tmp_path, monkeypatch):
         (site / f"{dist.replace('-', '_')}.py").write_text(code)
 
     put.site = site
-    return put
+    yield put
+    # The next test may install another plugin of the same name.
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(site)):
+            del sys.modules[name]
 
 
 @pytest.fixture

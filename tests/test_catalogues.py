@@ -132,6 +132,9 @@ def test_a_right_catalogue_has_no_mistake(catalogue, zoo_command):
         ('schema = 2\nname = "x"\n', "bad.toml:1: field 'schema' must be 1, not 2"),
         ('name = "x"\n', "field 'schema' is missing"),
         ("schema = 1\nname = 'x'\nplugin = [3]\n", "bad.toml:3: plugin 0 must be a table"),
+        ("x = " + "[" * 100_000, "is not TOML: .*recursion"),
+        ("schema = " + "9" * 5000, "is not TOML: .*limit"),
+        ("schema = 0x" + "f" * 5000 + "\nname = 'x'\n", "bad.toml:1: field 'schema' is too large a number"),
     ],
 )
 def test_a_text_that_is_no_catalogue(tmp_path, text, words):
@@ -170,6 +173,11 @@ def test_what_is_shown_cannot_rewrite_the_screen(catalogue, zoo_command):
 @pytest.mark.parametrize("place", ["http://example.org/x.toml", "ftp://example.org/x", "file:///etc/passwd"])
 def test_other_addresses_than_https_are_refused(place, zoo_command):
     assert "is not at an https address" in zoo_command("search", "--catalogue", place, code=2).stderr
+
+
+@pytest.mark.parametrize("place", ["https://[x", "https://exa mple/x", "https://a..b/", "~nobody-of-that-name/c.toml"])
+def test_an_address_that_is_none(place, zoo_command):
+    assert "cannot be read" in zoo_command("search", "--catalogue", place, code=2).stderr
 
 
 def test_a_redirect_away_from_https_is_refused(monkeypatch):

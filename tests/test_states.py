@@ -221,3 +221,24 @@ def test_the_doctor_compares_with_the_catalogue(install, doctor):
         ("zoo-listed", "catalogue", "c/zoo-listed is critical: It steals"),
         ("zoo-listed", "catalogue", "it and c/zoo-listed differ in what it provides: mine, other"),
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"dir_info": 3, "url": "x"}', '{"dir_info": {"editable": true}}', '{"url": 3, "archive_info": []}', "[" * 99_999],
+    ids=["no table", "no address", "no text", "deep"],
+)
+def test_a_malformed_origin_breaks_nothing(install, zoo_command, text):
+    put(install, "zoo-origin")
+    (install.site / "zoo_origin-1.0.dist-info" / "direct_url.json").write_text(text)
+    states = {s["name"]: s for s in json.loads(zoo_command("plugins", "--json").stdout)}
+    assert (states["zoo-origin"]["origin"], states["zoo-origin"]["state"]) == ("unlisted", "ok")
+    zoo_command("freeze", "--partial")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prints", [r"os.write(1, b'\xff\xfe\n')", "atexit.register(print, 'zoo probe: {')"])
+def test_the_doctor_reads_what_a_plugin_prints_as_no_result_of_its_own(install, doctor, prints):
+    put(install, "zoo-prints", f"import atexit, os\n{prints}\n{GOOD}")
+    found = [(name, kind) for name, kind, _ in doctor()]
+    assert found == ([("zoo-prints", "load")] if "probe" in prints else [])

@@ -169,8 +169,8 @@ def read_entries(text: str, dist: str, version: str) -> Iterator[Entry]:
             group = _group(line.strip("[] "))
         elif group and not line.startswith("#"):
             name, equals, module = (part.strip() for part in line.partition("="))
-            if not (name and equals and module):
-                raise ValueError(f"'{line}' is not 'name = module'")
+            if not (name and equals and module and (name + module).isprintable()):
+                raise ValueError(f"{line!r} is not 'name = module'")
             yield Entry(group[1], name, dist, version, module, group[0])
 
 

@@ -21,17 +21,19 @@ def text_of(place: str) -> str:
     try:
         raw = _fetched(place) if "://" in place else Path(place).expanduser().read_bytes()
         return raw.decode("utf-8")
-    except OSError as error:
-        raise BadCatalogue(f"the catalogue {place} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise BadCatalogue(f"the catalogue {place} is not UTF-8: {error}.") from error
+    except OSError as error:
+        raise BadCatalogue(f"the catalogue {place} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, RuntimeError) as error:  # A malformed address; a home folder that is not there.
+        raise BadCatalogue(f"the catalogue {place} cannot be read: {error}.") from error
 
 
 def tables_of(text: str, place: str) -> dict[str, Any]:
     """The tables of a catalogue's text. Raises BadCatalogue with the line."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise BadCatalogue(f"the catalogue {place} is not TOML: {error}.") from error
 
 
@@ -56,6 +58,7 @@ def _where(mistake: Mistake, tables: Mapping[str, Any]) -> str:
 
 def _fetched(address: str) -> bytes:
     """Reads an https address; it may not lead to one of another kind."""
+    import http.client
     import urllib.request
 
     class OnlyHttps(urllib.request.HTTPRedirectHandler):
@@ -64,8 +67,11 @@ def _fetched(address: str) -> bytes:
             return super().redirect_request(req, fp, code, msg, headers, newurl)
 
     _refuse_other_than_https(address)
-    with urllib.request.build_opener(OnlyHttps).open(address, timeout=PATIENCE) as answer:
-        raw: bytes = answer.read(LARGEST + 1)
+    try:
+        with urllib.request.build_opener(OnlyHttps).open(address, timeout=PATIENCE) as answer:
+            raw: bytes = answer.read(LARGEST + 1)
+    except http.client.HTTPException as error:
+        raise OSError(str(error) or type(error).__name__) from error
     if len(raw) > LARGEST:
         raise BadCatalogue(f"the catalogue {address} is larger than {LARGEST // 2**20} MiB.")
     return raw

@@ -15,6 +15,9 @@ NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 HANDLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
+LARGEST = 10**6
+"""The largest whole number; Python refuses to print much larger ones."""
+
 TOP = {"schema": int, "name": str, "plugin": list}
 PLUGIN = {
     "name": str,
@@ -71,6 +74,8 @@ def _fields(table: Any, fields: Mapping[str, type], path: Path) -> Iterator[Mist
                 yield Mistake((*path, key), "is missing.")
         elif not isinstance(table[key], kind) or isinstance(table[key], bool):
             yield Mistake((*path, key), f"must be {WORDS[kind]}, not {table[key]!r}.")
+        elif kind is int and abs(table[key]) > LARGEST:
+            yield Mistake((*path, key), "is too large a number.")
         elif kind is str and not table[key].strip():
             yield Mistake((*path, key), "is empty.")
     for key in table.keys() - fields.keys():

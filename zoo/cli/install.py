@@ -99,7 +99,10 @@ def _agree(yes: bool) -> None:
 def _say_installed(plan: Plan) -> None:
     wheel = plan.chosen.wheel
     if not plan.changes:
-        click.echo(f"{wheel.name} {wheel.version} is installed already.")
+        from zoo.install.sync import is_from
+
+        other = f", but not known to be from this file: to have this one, zoo uninstall {wheel.name} first"
+        click.echo(f"{wheel.name} {wheel.version} is installed already{'' if is_from(wheel) else other}.")
         return
     name = wheel.entries[0].name
     click.echo(f"{wheel.name} {wheel.version} is installed: zoo show {name}, zoo check {wheel.name}")

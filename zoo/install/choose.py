@@ -60,16 +60,21 @@ def choose(target: str, catalogues: Catalogues, sources: Sources, folder: Path, 
         InstallFailed: It cannot be fetched.
     """
     if is_path(target):
-        return _local(Path(target).expanduser(), catalogues, folder, unlisted=unlisted)
+        try:
+            return _local(Path(target).expanduser(), catalogues, folder, unlisted=unlisted)
+        except (OSError, RuntimeError) as error:
+            raise UsageError(f"'{target}' cannot be read: {str(error).rstrip('.')}.") from error
     match = TARGET.fullmatch(target)
     if match is None:
         raise UsageError(f"'{target}' is neither NAME, NAME==VERSION nor a path such as ./folder or file.whl.")
-    name, version = match["name"], match["version"] or ""
+    catalogue, slash, name = match["name"].rpartition("/")
+    name, version = f"{catalogue}{slash}{normalized(name)}", match["version"] or ""
     if catalogues.named(name):
         return _listed(catalogues.find(name), version, sources, folder)
-    if not unlisted:
-        raise UnknownName("plugin of the catalogue", name, _names(catalogues), f"Since {WHAT_UNLISTED_IS}")
-    wheel = fetch(normalized(name), version, "", sources, folder)
+    if slash or not unlisted:
+        hint = "" if slash else f"Since {WHAT_UNLISTED_IS}"
+        raise UnknownName("plugin of the catalogue", name, _names(catalogues), hint)
+    wheel = fetch(name, version, "", sources, folder)
     return Chosen(wheel, UNLISTED, (f"{wheel.name}: {MEANING}.",))
 
 
@@ -127,6 +132,8 @@ def _local(path: Path, catalogues: Catalogues, folder: Path, *, unlisted: bool) 
         if not unlisted:
             raise UsageError(f"'{path}' is a source folder: {WHAT_UNLISTED_IS}")
         wheel = read_wheel(build_wheel(path, folder / "built"))
+        for entry in catalogues.named(wheel.name):
+            _refuse_status(entry)
         return Chosen(wheel, UNLISTED, (f"{wheel.name}: {MEANING}.",))
     wheel = _own_copy(path, folder)
     for entry in catalogues.named(wheel.name):

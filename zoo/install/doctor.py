@@ -77,13 +77,14 @@ def _loading(state: PluginState, timeout: float, slow: float) -> Iterator[Findin
     aside = f"Update {state.name}, or: zoo disable {state.name}"
     command = [sys.executable, "-m", "zoo.install.probe", state.name]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+        done = subprocess.run(command, capture_output=True, timeout=timeout, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
         yield _finding(state, "load", f"loading it did not end in {timeout:g} s", aside)
         return
-    result = _result(done.stdout)
+    # A plugin may print bytes that are no text.
+    result = _result(done.stdout.decode(errors="replace"))
     if result is None:
-        last = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
+        last = (done.stderr.decode(errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
         yield _finding(state, "load", f"loading it ended the process with exit code {done.returncode}: {last}", aside)
         return
     for problem in result["problems"]:
@@ -93,8 +94,13 @@ def _loading(state: PluginState, timeout: float, slow: float) -> Iterator[Findin
 
 
 def _result(stdout: str) -> dict[str, Any] | None:
+    """What the probe printed; None if it printed nothing, or a plugin something that begins as its line does."""
     lines = [line for line in stdout.splitlines() if line.startswith(MARK)]
-    return json.loads(lines[-1].removeprefix(MARK)) if lines else None
+    try:
+        result = json.loads(lines[-1].removeprefix(MARK))
+        return {"problems": list(map(str, result["problems"])), "seconds": float(result["seconds"])}
+    except (IndexError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _metadata(states: Sequence[PluginState]) -> Iterator[Finding]:

@@ -43,7 +43,7 @@ def recorded() -> dict[str, Installed]:
             return {name: Installed(**fields) for name, fields in json.load(file).items()}
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ZooError(f"{path} cannot be read: {error}. Remove it; origins and hashes are then unknown.") from error
 
 
@@ -81,7 +81,7 @@ def origin_of(name: str, version: str, metadata: str) -> str:
     """
     if name == "gan-zoo":
         return "core"
-    if _direct_url(metadata).get("dir_info", {}).get("editable"):
+    if _part(_direct_url(metadata), "dir_info").get("editable"):
         return "editable"
     known = recorded_as(name, version, metadata)
     return known.origin.partition("/")[0] if known else UNLISTED
@@ -93,8 +93,8 @@ def installed_file(name: str, version: str, metadata: str) -> tuple[str, str] | 
     if known:
         return known.wheel, known.sha256
     direct = _direct_url(metadata)
-    sha256 = direct.get("archive_info", {}).get("hashes", {}).get("sha256", "")
-    return (os.path.basename(direct["url"]), sha256) if sha256 else None
+    sha256 = _part(_part(direct, "archive_info"), "hashes").get("sha256")
+    return (os.path.basename(direct["url"]), sha256) if isinstance(sha256, str) and sha256 else None
 
 
 def source_folder(metadata: str) -> Path | None:
@@ -103,7 +103,7 @@ def source_folder(metadata: str) -> Path | None:
     from urllib.request import url2pathname
 
     direct = _direct_url(metadata)
-    editable = direct.get("dir_info", {}).get("editable")
+    editable = _part(direct, "dir_info").get("editable")
     return Path(url2pathname(urlparse(direct["url"]).path)) if editable else None
 
 
@@ -112,6 +112,12 @@ def _direct_url(metadata: str) -> dict[str, Any]:
     try:
         with open(os.path.join(metadata, "direct_url.json"), encoding="utf-8") as file:
             table = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return table if isinstance(table, dict) else {}
+    return table if isinstance(table, dict) and isinstance(table.get("url"), str) else {}
+
+
+def _part(table: Any, name: str) -> dict[str, Any]:
+    """A table in a table; empty where something else stands there, since anybody may have written it."""
+    part = table.get(name)
+    return part if isinstance(part, dict) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -12,11 +13,12 @@ from typing import Any
 import tomli_w
 
 from zoo import __version__
+from zoo.catalogue.schema import NAME, SHA256
 from zoo.environment import kept_disabled
 from zoo.errors import BadLock, ZooError
 from zoo.index import first_distributions
 from zoo.install.ledger import installed_file, origin_of
-from zoo.install.states import installed_plugins
+from zoo.install.states import CORE, installed_plugins
 
 SCHEMA = 1
 FIELDS: Mapping[str, type] = {"name": str, "version": str, "wheel": str, "sha256": str, "disabled": bool}
@@ -70,11 +72,17 @@ def read_lock(path: Path) -> list[Locked]:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadLock(f"{path} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise BadLock(f"{path} is no lock file: {error}.") from error
     if tables.get("schema") != SCHEMA:
         raise BadLock(f"{path} has schema {tables.get('schema')!r}; this zoo reads schema {SCHEMA}.")
-    return [_locked(table, f"{path}: plugin {number}") for number, table in enumerate(tables.get("plugin", []), 1)]
+    plugins = tables.get("plugin", [])
+    if not isinstance(plugins, list):
+        raise BadLock(f"{path}: 'plugin' must be a list of tables.")
+    locked = [_locked(table, f"{path}: plugin {number}") for number, table in enumerate(plugins, 1)]
+    if len({plugin.name for plugin in locked}) < len(locked):
+        raise BadLock(f"{path} names a plugin twice.")
+    return locked
 
 
 def _locked(table: Any, where: str) -> Locked:
@@ -83,7 +91,25 @@ def _locked(table: Any, where: str) -> Locked:
     for field, kind in FIELDS.items():
         if not isinstance(table[field], kind):
             raise BadLock(f"{where}: '{field}' must be {kind.__name__}, not {table[field]!r}.")
+    _refuse_meaningless(table, where)
     return Locked(**table)
+
+
+def _refuse_meaningless(table: Mapping[str, Any], where: str) -> None:
+    """These words become paths and requirements of the installer, so they may be nothing but what they stand for."""
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+    name, version = table["name"], table["version"]
+    try:
+        wheel = parse_wheel_filename(table["wheel"])
+    except InvalidWheelFilename as error:
+        raise BadLock(f"{where}: {error}.") from error
+    if (wheel[0], str(wheel[1])) != (name, version) or os.path.basename(table["wheel"]) != table["wheel"]:
+        raise BadLock(f"{where}: {table['wheel']!r} is no wheel of {name!r} {version!r}.")
+    if not NAME.fullmatch(name) or name == CORE:
+        raise BadLock(f"{where}: {name!r} is no plugin's name.")
+    if not SHA256.fullmatch(table["sha256"]):
+        raise BadLock(f"{where}: 'sha256' must be 64 hexadecimal digits, not {table['sha256']!r}.")
 
 
 def refuse_unknown(unknown: list[str]) -> None:

@@ -17,6 +17,11 @@ from zoo.errors import InstallFailed, MissingPackage
 
 LEAST_PIP = (22, 2)
 """The first with `install --dry-run --report`."""
+OVERRULED = (
+    *("TARGET", "PREFIX", "ROOT", "USER", "PYTHON", "PLATFORM", "DEST", "DRY_RUN", "REPORT", "VERBOSE", "QUIET"),
+    *("REQUIREMENT", "EDITABLE", "NO_DEPS", "IGNORE_INSTALLED"),
+)
+"""Settings of pip (`PIP_TARGET` and so on) that would have it do something else than what was checked and agreed."""
 LEAST_UV = "0.4.30"
 """The oldest that was tried."""
 WHEELS_ONLY = ("--only-binary", ":all:")
@@ -51,7 +56,8 @@ def run_pip(command: str, *arguments: str, sources: Sources | None = None) -> st
         MissingPackage: There is neither pip nor uv, or pip is too old.
     """
     sources = sources or Sources()
-    environment = {**os.environ, "PIP_ROOT_USER_ACTION": "ignore", **_borrowed_pip(sources)}
+    own = {name: value for name, value in os.environ.items() if name not in {f"PIP_{word}" for word in OVERRULED}}
+    environment = {**own, "PIP_ROOT_USER_ACTION": "ignore", **_borrowed_pip(sources)}
     # `wheel` builds the one folder that the user names; all else that it needs comes as wheels too.
     only = [] if command == "uninstall" else [*WHEELS_ONLY, *sources.options]
     line = [sys.executable, "-P", "-m", "zoo.install.installer", command, "--disable-pip-version-check", "--no-input"]

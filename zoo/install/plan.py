@@ -47,7 +47,13 @@ class Plan:
 
 
 def make_plan(
-    chosen: Chosen, sources: Sources, folder: Path, *, allow: Sequence[str] | None, again: bool = False
+    chosen: Chosen,
+    sources: Sources,
+    folder: Path,
+    *,
+    allow: Sequence[str] | None,
+    again: bool = False,
+    beside: Sequence[Wheel] = (),
 ) -> Plan:
     """Resolves what a plugin needs, and refuses what would harm the environment.
 
@@ -57,6 +63,7 @@ def make_plan(
         folder: Where they are put.
         allow: The installed distributions that may be changed; None for all.
         again: Whether the plugin is installed from this file although that version is there.
+        beside: Plugins that will be installed too, each by its own plan; all must agree.
 
     Raises:
         BadPackage: It would change what is installed and may not, is no plugin, or holds a risk.
@@ -66,8 +73,9 @@ def make_plan(
     if not chosen.wheel.entries:
         raise BadPackage(f"{chosen.wheel.name} {chosen.wheel.version} is no plugin: it declares no zoo entry point.")
     if allow is not None:
-        _refuse(chosen.wheel, unmet(chosen.wheel), "--allow-changes lets it change them.")
-    resolved = _resolved(chosen.wheel, sources)
+        _refuse(chosen.wheel, unmet(chosen.wheel, allow), "--allow-changes lets it change them.")
+    names = {wheel.name for wheel in beside} - {chosen.wheel.name}
+    resolved = [item for item in _resolved(chosen.wheel, sources, beside) if _name(item) not in names]
     changes = _changes(chosen.wheel, resolved, sources, folder, again)
     for change in changes:
         if change.before and allow is not None and change.wheel.name not in allow:
@@ -77,6 +85,7 @@ def make_plan(
             )
         if change.wheel is not chosen.wheel:
             _inspect_dependency(chosen.wheel, change.wheel)
+    _refuse_overlap(changes)
     return Plan(chosen, changes)
 
 
@@ -107,9 +116,10 @@ def _present() -> list[Any]:
     return [*index.entries, *index.disabled]
 
 
-def _resolved(wheel: Wheel, sources: Sources) -> list[Mapping[str, Any]]:
+def _resolved(wheel: Wheel, sources: Sources, beside: Sequence[Wheel]) -> list[Mapping[str, Any]]:
     """What the installer would install for a wheel, with the hash of each file; nothing is installed."""
-    arguments = ("--dry-run", "--quiet", "--report", "-", str(wheel.path.resolve()))
+    files = dict.fromkeys(str(each.path.resolve()) for each in (wheel, *beside))
+    arguments = ("--dry-run", "--quiet", "--report", "-", *files)
     try:
         report = run_pip("install", *arguments, sources=sources)
     except InstallFailed as error:
@@ -123,10 +133,14 @@ def _resolved(wheel: Wheel, sources: Sources) -> list[Mapping[str, Any]]:
 def _changes(
     wheel: Wheel, resolved: Sequence[Mapping[str, Any]], sources: Sources, folder: Path, again: bool
 ) -> tuple[Change, ...]:
-    named = [(canonicalize_name(item["metadata"]["name"]), item) for item in resolved]
+    named = [(_name(item), item) for item in resolved]
     needed = [(name, item["metadata"]["version"], _sha256(item)) for name, item in named if name != wheel.name]
     itself = [Change(wheel, installed_version(wheel.name))] if again or wheel.name in dict(named) else []
     return (*itself, *_dependencies(needed, sources, folder))
+
+
+def _name(item: Mapping[str, Any]) -> str:
+    return canonicalize_name(item["metadata"]["name"])
 
 
 def _sha256(item: Mapping[str, Any]) -> str:
@@ -148,6 +162,15 @@ def _dependencies(needed: Sequence[tuple[str, str, str]], sources: Sources, fold
     run_pip("download", *arguments, sources=sources)
     wheels = [read_wheel(path) for path in sorted(into.glob("*.whl"))]
     return [Change(wheel, installed_version(wheel.name)) for wheel in wheels]
+
+
+def _refuse_overlap(changes: Sequence[Change]) -> None:
+    """Refuses a file that two of the packages would write: the one would overwrite the other's."""
+    givers: dict[Path, str] = {}
+    for change in changes:
+        for file in set(change.wheel.destinations):
+            if givers.setdefault(file, change.wheel.name) != change.wheel.name:
+                _refuse(change.wheel, [f"it would overwrite {file} of {givers[file]}"])
 
 
 def _inspect_dependency(plugin: Wheel, wheel: Wheel) -> None:

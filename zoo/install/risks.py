@@ -9,12 +9,14 @@ import re
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion
 
 from zoo.environment import state_folder
 from zoo.install.wheels import Wheel, real
@@ -47,24 +49,34 @@ def unfit_requirements(wheel: Wheel) -> list[str]:
     return found
 
 
-def unmet(wheel: Wheel) -> list[str]:
-    """Installed packages whose version is not what a wheel requires: installing it would have to change them."""
+def unmet(wheel: Wheel, allow: Collection[str] = ()) -> list[str]:
+    """Installed packages, but for `allow`, whose version a wheel cannot do with: they would have to be changed."""
     found = []
     for text in wheel.requires:
         requirement = Requirement(text)
         version = installed_version(requirement.name)
         applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        if applies and version and not requirement.specifier.contains(version, prereleases=True):
+        fits = not version or canonicalize_name(requirement.name) in allow or _fits(requirement.specifier, version)
+        if applies and not fits:
             found.append(f"it needs {requirement.name}{requirement.specifier}, and {version} is installed")
     return found
 
 
-def installed_version(name: str) -> str:
-    """The version of a distribution that is installed; empty if none is."""
+def _fits(specifier: SpecifierSet, version: str) -> bool:
     try:
-        return importlib.metadata.version(name)
+        return specifier.contains(version, prereleases=True)
+    except InvalidVersion:
+        return False
+
+
+def installed_version(name: str) -> str:
+    """The version of a distribution that is installed, `?` if it does not say; empty if none is."""
+    try:
+        return importlib.metadata.version(name) or "?"
     except importlib.metadata.PackageNotFoundError:
         return ""
+    except (ValueError, KeyError):
+        return "?"
 
 
 def _startup(wheel: Wheel) -> Iterator[str]:
@@ -165,8 +177,8 @@ def _owner(file: Path) -> str:
     """` (of NAME VERSION)`, for a file that an installed distribution has recorded."""
     for distribution in importlib.metadata.distributions():
         try:
-            files = {real(Path(os.path.normpath(str(f.locate())))) for f in distribution.files or () if f.name == file.name}
-            if real(file) in files:
+            files = [str(f.locate()) for f in distribution.files or () if f.name == file.name]
+            if real(file) in {real(Path(os.path.normpath(f))) for f in files}:
                 return f" (of {canonicalize_name(distribution.metadata['Name'])} {distribution.version})"
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
