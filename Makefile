@@ -60,7 +60,7 @@ sync: ## Reinstall the packages' metadata and write the catalogue's `provides` a
 	$(BIN)/python scripts/sync_catalogue.py
 
 catalogue-check: $(STAMP) ## Check registry.toml, and the plugins whose tables differ from those of BASE.
-	$(BIN)/python scripts/check_catalogue.py $(if $(BASE),--base $(BASE))
+	$(BIN)/python scripts/check_catalogue.py $(if $(BASE),--base $(BASE)) $(if $(FIND_LINKS),--find-links $(FIND_LINKS))
 
 bundle: $(STAMP) ## Gather the project's pure-Python wheels in bundle/, to be put on PYTHONPATH elsewhere.
 	rm -rf bundle

@@ -67,7 +67,7 @@ def checked(table: dict[str, Any], catalogue: Path, find_links: str) -> bool:
         python = environment(Path(folder))
         links = ["--find-links", find_links] if find_links else []
         further = [] if catalogue == OWN else ["--catalogue", str(catalogue.resolve())]
-        install = ["install", f"{name}=={releases[-1]['version']}", "--yes", *links, *further]
+        install = ["install", f"{name}=={releases[-1]['version']}", "--yes", "--upgrade", *links, *further]
         commands = ([python, "-m", "zoo", *command] for command in (install, ["check", name]))
         return all(subprocess.run(command, cwd=folder).returncode == 0 for command in commands)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import inspect
+import itertools
+import textwrap
 from collections.abc import Callable, Iterator
-from typing import Any, get_type_hints
+from typing import Any
 
 import click
 import cog
@@ -15,7 +19,11 @@ from zoo.errors import ZooError
 from zoo.index import Index
 from zoo.plugins import Plugins
 
-BASES = ("Batch", "Generator", "Critic", "LipschitzConstraint", "Distance", "Backbone", "Dataset", "Procedure")
+BASES = (
+    *("Batch", "Generator", "Critic", "Scores", "LipschitzConstraint", "Distance", "Backbone", "Stage"),
+    *("Dataset", "ArrayDataset", "Density", "Metric", "Evidence", "Sample"),
+    *("Procedure", "Adversarial", "Want", "About", "Parts", "Phase", "Variant", "Setting", "Draws"),
+)
 
 
 def variants() -> None:
@@ -67,10 +75,11 @@ def contracts() -> None:
     for name in BASES:
         base = getattr(zoo, name)
         cog.outl(f"### {name}\n\n{inspect.getdoc(base)}\n")
-        for attribute in get_type_hints(base):
-            if attribute in vars(base).get("__annotations__", {}):
-                default = f" = {getattr(base, attribute)!r}" if hasattr(base, attribute) else ""
-                cog.outl(f"- `{attribute}: {base.__annotations__[attribute]}{default}`")
+        meanings = _meanings(base)
+        for attribute, kind in {} if dataclasses.is_dataclass(base) else vars(base).get("__annotations__", {}).items():
+            default = f" = {getattr(base, attribute)!r}" if hasattr(base, attribute) else ""
+            meaning = f": {meanings[attribute]}" if attribute in meanings else ""
+            cog.outl(f"- `{attribute}: {kind}{default}`{meaning}")
         for method, member in vars(base).items():
             if isinstance(member, property) and not method.startswith("_"):
                 cog.outl(f"- `{method}`: {(inspect.getdoc(member) or '').splitlines()[0]}")
@@ -79,6 +88,17 @@ def contracts() -> None:
                 first = (inspect.getdoc(function) or "").splitlines()[0]
                 cog.outl(f"- `{method}{_signature(function)}`: {first}")
         cog.outl()
+
+
+def _meanings(base: type) -> dict[str, str]:
+    """The texts that stand below the attributes of a class, by name."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+    assert isinstance(definition, ast.ClassDef)
+    found = {}
+    for one, after in itertools.pairwise(definition.body):
+        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and isinstance(after, ast.Expr):
+            found[one.target.id] = " ".join(ast.literal_eval(after.value).split())
+    return found
 
 
 def _signature(function: Callable[..., Any]) -> str:

@@ -34,10 +34,10 @@ def test_a_hook_is_documented_and_tested(hook):
 
 
 def test_a_hook_that_is_neither_is_noticed():
-    def metric():
+    def oracle():
         pass
 
-    assert gaps("metric", metric) == [
+    assert gaps("oracle", oracle) == [
         "a description",
         "its signature in docs/hooks.md",
         "checks in the conformance kit",

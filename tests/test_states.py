@@ -100,7 +100,7 @@ def test_plugins_are_listed_with_their_state(install, zoo_command):
     }
     assert states["zoo-wgan"]["origin"] == "editable"
     table = zoo_command("plugins")
-    assert "zoo-bad is broken: unreadable entry_points.txt" in table.stderr
+    assert "zoo-bad, broken: unreadable entry_points.txt" in table.stderr
     assert all(len(line) <= 100 for line in table.stdout.splitlines())
 
 

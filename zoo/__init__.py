@@ -22,13 +22,15 @@ if TYPE_CHECKING:
         Generator,
         LipschitzConstraint,
         Stage,
+        is_conditional,
     )
     from zoo.draws import Draws
     from zoo.errors import BadData, BadSetting, IncompatibleParts, MissingPackage, UnknownName, ZooError
     from zoo.hookspecs import hookimpl
+    from zoo.metrics import Better, Evidence, Metric, Sample
     from zoo.procedures import About, Parts, Phase, Procedure, Want
     from zoo.run import Run, load
-    from zoo.samples import Samples, Scores
+    from zoo.samples import Samples, Scores, mean_over_patches
     from zoo.settings import Setting
     from zoo.variants import Variant, read_variants
 
@@ -48,13 +50,15 @@ _HOMES = {
         "Generator",
         "LipschitzConstraint",
         "Stage",
+        "is_conditional",
     ),
     "zoo.draws": ("Draws",),
     "zoo.errors": ("BadData", "BadSetting", "IncompatibleParts", "MissingPackage", "UnknownName", "ZooError"),
     "zoo.hookspecs": ("hookimpl",),
+    "zoo.metrics": ("Better", "Evidence", "Metric", "Sample"),
     "zoo.procedures": ("About", "Parts", "Phase", "Procedure", "Want"),
     "zoo.run": ("Run", "load"),
-    "zoo.samples": ("Samples", "Scores"),
+    "zoo.samples": ("Samples", "Scores", "mean_over_patches"),
     "zoo.settings": ("Setting",),
     "zoo.variants": ("Variant", "read_variants"),
 }
@@ -68,19 +72,23 @@ __all__ = [
     "BadData",
     "BadSetting",
     "Batch",
+    "Better",
     "Critic",
     "Dataset",
     "Density",
     "Distance",
     "Draws",
+    "Evidence",
     "Generator",
     "IncompatibleParts",
     "LipschitzConstraint",
+    "Metric",
     "MissingPackage",
     "Parts",
     "Phase",
     "Procedure",
     "Run",
+    "Sample",
     "Samples",
     "Scores",
     "Setting",
@@ -92,8 +100,10 @@ __all__ = [
     "__version__",
     "create",
     "hookimpl",
+    "is_conditional",
     "list_components",
     "load",
+    "mean_over_patches",
     "read_variants",
     "resume",
     "train",

@@ -78,9 +78,10 @@ class LipschitzConstraint(nn.Module):
     """Bounds or regularises the critic's slope, at up to three moments. State is buffers."""
 
     constant: float | None = None
-    """The Lipschitz constant C that is aimed at; None for what only regularises."""
+    """The Lipschitz constant C that is aimed at; None for what only regularises. The conformance kit compares the
+    penalty of critics of slope C with 0 where it is named."""
     guaranteed: bool = False
-    """Whether C is kept by construction, rather than encouraged by a penalty."""
+    """Whether C is kept by construction, rather than encouraged. The kit then looks for critics that are steeper."""
 
     def parametrize(self, critic: nn.Module) -> None:
         """Changes the critic once, after it is built."""

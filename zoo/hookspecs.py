@@ -9,6 +9,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from zoo.components import Backbone, Critic, Dataset, Distance, Generator, LipschitzConstraint
+    from zoo.metrics import Metric
     from zoo.procedures import Procedure
     from zoo.variants import Variant
 
@@ -47,6 +48,11 @@ def backbone() -> Mapping[str, Callable[..., Backbone]]:  # type: ignore[empty-b
 @hookspec
 def dataset() -> Mapping[str, Callable[..., Dataset]]:  # type: ignore[empty-body]
     """Data sets: where real samples come from."""
+
+
+@hookspec
+def metric() -> Mapping[str, Callable[..., Metric]]:  # type: ignore[empty-body]
+    """Metrics: figures about samples beside real ones, or about the critic."""
 
 
 @hookspec

@@ -72,7 +72,8 @@ class Index:
                 text = _entry_points(file)
                 index.entries.extend(read_entries(text, name, version))
             except (OSError, ValueError) as error:
-                index.problems.append(Problem(name, version, f"unreadable entry_points.txt: {error}", True))
+                text = f"unreadable entry_points.txt: {error}. Reinstall it, or: zoo disable {name}"
+                index.problems.append(Problem(name, version, text, unreadable=True))
         off = disabled()
         index.disabled = [entry for entry in index.entries if entry.dist in off]
         on = [entry for entry in index.entries if entry.dist not in off]
@@ -98,14 +99,12 @@ class Index:
             DuplicateName: Two distributions give it.
             BrokenPlugin: It is there, for an API that this zoo does not have.
         """
-        found = [e for e in self.entries if e.hook == hook and name in (e.name, e.qualified)]
-        usable = [entry for entry in found if entry.api == API]
+        usable = [e for e in self.entries if e.hook == hook and name in (e.name, e.qualified) and e.api == API]
         if len(usable) > 1:
             ways = " or ".join(f"'{entry.qualified}'" for entry in usable)
             raise DuplicateName(f"{hook} '{name}' is given by several plugins; say {ways}.")
-        if not usable and found:
-            raise BrokenPlugin(f"{found[0]} needs plugin API v{found[0].api}; this zoo has v{API}. Update one of them.")
         if not usable:
+            self.refuse_other_api(name, hook)
             self.refuse_disabled(name, hook)
             raise UnknownName(_words(hook), name, (e.name for e in self.select(hook)), hint())
         return usable[0]
@@ -116,6 +115,12 @@ class Index:
             if hook in (None, entry.hook) and name in (entry.name, entry.qualified):
                 way = f"zoo enable {entry.dist}, or unset {DISABLE} if that names it"
                 raise DisabledPlugin(f"{entry} is disabled: {way}.")
+
+    def refuse_other_api(self, name: str, hook: str | None = None) -> None:
+        """Raises BrokenPlugin if what gives a name is written for another plugin API."""
+        for entry in self.entries:
+            if entry.api != API and hook in (None, entry.hook) and name in (entry.name, entry.qualified):
+                raise BrokenPlugin(f"{entry} needs plugin API v{entry.api}; this zoo has v{API}. Update one of them.")
 
     def hooks_of(self, name: str) -> list[Entry]:
         """Every usable component of that name, whatever its hook."""

@@ -14,7 +14,7 @@ from typing import Any
 import pluggy
 
 from zoo import hookspecs
-from zoo.errors import BrokenPlugin, UsageError, ZooError
+from zoo.errors import BrokenPlugin, UnknownName, UsageError, ZooError
 from zoo.hookspecs import HOOKS, PROJECT
 from zoo.index import Entry, Index
 from zoo.shield import shield
@@ -56,7 +56,9 @@ class Plugins:
                 entry,
                 f"its metadata declares {sorted(declared)} on the hook {entry.hook}, but the module offers "
                 f"{sorted(offered)}",
-                "If you are its author, correct one of the two and reinstall it; else report it.",
+                "If you are its author, correct one of the two and reinstall it"
+                f"{'' if offered else f' (is the function marked with @zoo.hookimpl, and called {entry.hook}?)'}; "
+                "else report it.",
             )
         return offered[entry.name]
 
@@ -107,6 +109,12 @@ class Plugins:
                 return {hook: _merged(getattr(manager.hook, hook)()) for hook in HOOKS}
         except ZooError:
             raise
+        except pluggy.PluginValidationError as error:
+            raise self._broken(
+                entry,
+                _misspelt(module) or str(error),
+                "If you are its author, correct and reinstall it; else report it.",
+            ) from error
         except Exception as error:
             raise self._broken(entry, f"its hooks fail: {type(error).__name__}: {error}") from error
 
@@ -139,6 +147,13 @@ def _import_file(name: str, path: Path) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _misspelt(module: ModuleType) -> str:
+    """Which of a module's hooks there is not, with near names; empty if that is not what is wrong."""
+    mark = f"{PROJECT}_impl"
+    names = [name for name, value in vars(module).items() if hasattr(value, mark) and name not in HOOKS]
+    return str(UnknownName("hook", names[0], HOOKS)).rstrip(".") if names else ""
 
 
 def _merged(results: list[Any]) -> Mapping[str, Any]:

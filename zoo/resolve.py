@@ -13,6 +13,7 @@ from torch import nn
 from zoo import __version__
 from zoo.components import Dataset, LipschitzConstraint
 from zoo.errors import BadData, BadRecipe, BadSetting, BrokenPlugin
+from zoo.metrics import Metric
 from zoo.plugins import Plugins
 from zoo.procedures import About, Procedure
 from zoo.recipe import ARGUMENT, AXES, KEYS, LIST_AXIS, Choice, Recipe, Table, assign, for_kinds, layered, normalized
@@ -85,6 +86,11 @@ class Components:
         for path, value in assignments:
             table = assign(table, path, value) if path[0] == "dataset" else table
         return self.dataset(Choice.of(table["dataset"]))
+
+    def metric(self, choice: Choice) -> tuple[Choice, Metric]:
+        """A metric, and its choice with every setting."""
+        choice = self._choice("metric", choice)
+        return choice, self.make("metric", choice)
 
     def dataset(self, choice: Choice) -> tuple[Choice, Dataset]:
         """A data set, loaded, and its choice with every setting. Raises BadData."""

@@ -149,13 +149,14 @@ def load(
     with_data = Components(components.plugins, {"dataset": data, **components.given})
     composition = replace(rebuild(folder, with_data, resolve_device(device)), recipe=folder.recipe())
     averaged = state.get("average") is not None
-    weights = state["average"] if averaged else state["networks"]["generator"]
-    generator = composition.networks["generator"]
+    weights = {**state["networks"], "generator": state["average"]} if averaged else state["networks"]
     try:
-        generator.load_state_dict(weights)
-    except (RuntimeError, TypeError) as error:
+        for name, network in composition.networks.items():
+            if name not in mine or name == "generator":
+                network.load_state_dict(weights[name])
+                network.eval()
+    except (RuntimeError, TypeError, KeyError) as error:
         raise BadCheckpoint(f"the checkpoint does not fit the recipe beside it: {error}") from error
-    generator.eval()
     return Run(folder, composition, state["iteration"], averaged, components)
 
 

@@ -65,12 +65,14 @@ class Made:
     Attributes:
         plan: What it is called, and where it is.
         files: Its files, relative to its folder, in order.
-        train: A command that trains with its component.
+        train: A command that trains with its component, or what its component can look at.
+        then: A command that uses its component on that run; empty where training does.
     """
 
     plan: Plan
     files: tuple[str, ...]
     train: str
+    then: str = ""
 
 
 def plan(name: str, hook: str, out: Path = Path(), author: str = "") -> Plan:
@@ -116,7 +118,7 @@ def make(planned: Plan) -> Made:
         _write(planned.folder, files)
     except OSError as error:
         raise SaveFailed(f"{planned.folder} could not be written: {error.strerror or error}.") from error
-    return Made(planned, tuple(sorted(files)), words["train"])
+    return Made(planned, tuple(sorted(files)), words["train"], words["then"])
 
 
 def _bare(name: str) -> str:
@@ -186,7 +188,8 @@ def _words(planned: Plan, about: Mapping[str, Any]) -> dict[str, str]:
         "dependencies": _dependencies(about),
         "needs": _needs(about),
     }
-    return {**words, "train": _filled(about["train"], words)}
+    train, then = (_filled(about.get(key, ""), words) for key in ("train", "then"))
+    return {**words, "train": train, "then": then, "commands": "\n".join(filter(None, [train, then]))}
 
 
 def _dependencies(about: Mapping[str, Any]) -> str:

@@ -23,6 +23,8 @@ def test_an_upgrade_and_its_dependency_need_allow_changes(environment, wheel):
     said = run("zoo", "install", "zoo-grows==2.0", "--unlisted", "--yes", code=1).stderr
     assert "it needs tinylib==2.0, and 1.0 is installed" in said
     assert versions(environment)["tinylib"] == "1.0"
+    said = run("zoo", "install", "zoo-grows==2.0", "--unlisted", "--yes", "--upgrade", code=1).stderr
+    assert "it needs tinylib==2.0, and 1.0 is installed" in said
     said = run("zoo", "install", "zoo-grows==2.0", "--unlisted", "--yes", "--allow-changes").stdout
     assert [line.split()[:3] for line in said.splitlines()[1:3]] == [
         ["zoo-grows", "1.0", "2.0"],
@@ -30,6 +32,20 @@ def test_an_upgrade_and_its_dependency_need_allow_changes(environment, wheel):
     ]
     assert {"zoo-grows": "2.0", "tinylib": "2.0"}.items() <= versions(environment).items()
     assert "installed already" in run("zoo", "install", "zoo-grows==2.0", "--unlisted", "--yes").stdout
+
+
+def test_upgrade_replaces_the_plugin_and_nothing_else(environment, wheel):
+    run = environment.run
+    for version in ("1.0", "2.0"):
+        wheel(environment.index, "zoo-grows", version)
+    run("zoo", "install", "zoo-grows==1.0", "--unlisted", "--yes")
+    assert "--upgrade allows it" in run("zoo", "install", "zoo-grows==2.0", "--unlisted", "--yes", code=1).stderr
+    run("zoo", "install", "zoo-grows==2.0", "--unlisted", "--yes", "--upgrade")
+    assert versions(environment)["zoo-grows"] == "2.0"
+    other = wheel(environment.folder / "other", "zoo-grows", "2.0", summary="Another file.")
+    assert "not known to come from this file" in run("zoo", "install", other, "--unlisted", "--yes", code=1).stderr
+    run("zoo", "install", other, "--unlisted", "--yes", "--upgrade")
+    assert "installed already" in run("zoo", "install", other, "--unlisted", "--yes").stdout
 
 
 def test_a_source_folder_is_built_and_installed(environment):

@@ -27,7 +27,7 @@ def test_the_table_says_what_the_wheel_is(wheel, tmp_path, zoo_command):
 
     assert release == {
         "version": "1.0",
-        "requires-zoo": "<1,>=0.1",
+        "requires-zoo": ">=0.1,<1",
         "wheel": "zoo_mine-1.0-py3-none-any.whl",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }

@@ -93,6 +93,20 @@ class SumOverTheBatch(Penalty):
         return len(batch.real) * super().penalty(batch)
 
 
+class Rewarding(LipschitzConstraint):
+    """The sign is turned round, and no constant is named."""
+
+    def penalty(self, batch):
+        return -(batch.slopes("segment") - 1).square().mean()
+
+
+class NoTensor(LipschitzConstraint):
+    """A sum over nothing is a number."""
+
+    def penalty(self, batch):
+        return 0.1 * sum(p.square().sum() for p in batch.critic.parameters() if p.ndim > 1)
+
+
 class NoPenalty(LipschitzConstraint):
     """The method's name is misspelt."""
 
@@ -128,6 +142,8 @@ class Noisy(Penalty):
         (RootAtZero, "penalty-is-a-scalar"),
         (SumOverTheBatch, "duplicated-batch"),
         (NoPenalty, "does-something"),
+        (Rewarding, "penalty-is-not-negative"),
+        (NoTensor, "penalty-is-a-scalar"),
         (PenaltyFromTorch, "draws"),
     ],
 )

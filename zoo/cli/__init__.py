@@ -18,6 +18,8 @@ COMMANDS = {
     "train": ("zoo.cli.train", "train", "Compose a GAN by name and train it."),
     "sample": ("zoo.cli.sample", "sample", "Draw samples from a run."),
     "runs": ("zoo.cli.sample", "runs", "The runs in a folder."),
+    "evaluate": ("zoo.cli.evaluate", "evaluate", "Measure the samples of a run, beside what real ones get."),
+    "distance": ("zoo.cli.distance", "distance", "Measure how far two sets of samples are apart."),
     "install": ("zoo.cli.install", "install", "Install a plugin, checked against the catalogue."),
     "uninstall": ("zoo.cli.install", "uninstall", "Remove a plugin."),
     "plugins": ("zoo.cli.plugins", "plugins_command", "The installed plugins and their state."),

@@ -69,7 +69,7 @@ def report(dist: str, rows: Sequence[Row], json_: bool, verbose: bool) -> int:
     else:
         shown = [row for row in rows if verbose or row["status"] != "passed"]
         if shown:
-            cells = [(f"{row['hook']}/{row['name']}", row["check"], row["status"], row["detail"]) for row in shown]
+            cells = [(row["name"], row["check"], row["status"], row["detail"]) for row in shown]
             print_table(("COMPONENT", "CHECK", "RESULT", "WHY"), cells)
         verdict = "conforms" if right else "does not conform"
         click.echo(f"{dist} {verdict}: {', '.join(f'{n} {status}' for status, n in counts.most_common())}.")

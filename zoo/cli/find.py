@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from zoo.cli.tables import as_json, print_json, print_table
+from zoo.environment import disabled
 from zoo.errors import UnknownName
 from zoo.hookspecs import HOOKS
 from zoo.index import Index
@@ -29,8 +30,10 @@ def list_command(hook: str | None, pattern: str | None, json_: bool) -> None:
             raise UnknownName("hook", hook, HOOKS, "For names, use a wildcard pattern, such as 'wgan*'.")
         hook, pattern = None, hook
     index = Index.scan()
+    off = disabled()
     for problem in index.problems:
-        click.echo(f"Warning: {problem}", err=True)
+        if problem.dist not in off:
+            click.echo(f"Warning: {problem}", err=True)
     found = index.select(_hook(hook), pattern or "*")
     if json_:
         print_json([{"hook": e.hook, "name": e.name, "plugin": e.dist, "version": e.version} for e in found])

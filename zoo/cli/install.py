@@ -15,6 +15,7 @@ from zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.install.plan import Plan
+    from zoo.install.wheels import Wheel
 
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
@@ -28,13 +29,15 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @click.argument("target")
 @click.option("--unlisted", is_flag=True, help="Install what no catalogue lists.")
-@click.option("--allow-changes", is_flag=True, help="Let packages that are installed be replaced.")
+@click.option("-U", "--upgrade", is_flag=True, help="Replace the plugin itself, if it is installed.")
+@click.option("--allow-changes", is_flag=True, help="Let any package that is installed be replaced.")
 @source_options
 @catalogue_option
 @yes_option
 def install(
     target: str,
     unlisted: bool,
+    upgrade: bool,
     allow_changes: bool,
     find_links: tuple[str, ...],
     index_url: str | None,
@@ -50,19 +53,23 @@ def install(
     \b
     Examples:
       zoo install zoo-orthoreg
-      zoo install zoo-orthoreg==1.2 --yes
+      zoo install zoo-orthoreg==1.2 --upgrade --yes
       zoo install ./my-plugin --unlisted
     """
     from zoo.catalogue import read_catalogues
     from zoo.install.choose import choose
     from zoo.install.pip import Sources
     from zoo.install.plan import carry_out, make_plan
+    from zoo.install.sync import is_from
 
     catalogues, sources = read_catalogues(catalogue), Sources(find_links, index_url)
     with tempfile.TemporaryDirectory(prefix="zoo-install-") as folder:
         place = Path(folder)
         chosen = choose(target, catalogues, sources, place, unlisted=unlisted)
-        plan = make_plan(chosen, sources, place, allow=None if allow_changes else ())
+        allow = None if allow_changes else (chosen.wheel.name,) if upgrade else ()
+        plan = make_plan(chosen, sources, place, allow=allow, again=upgrade and not is_from(chosen.wheel))
+        if not plan.changes:
+            _refuse_other_file(chosen.wheel)
         show_plans([plan])
         if plan.changes:
             _agree(yes)
@@ -96,13 +103,21 @@ def _agree(yes: bool) -> None:
     click.confirm("Go on?", abort=True)
 
 
+def _refuse_other_file(wheel: Wheel) -> None:
+    from zoo.errors import BadPackage
+    from zoo.install.sync import is_from
+
+    if not is_from(wheel):
+        raise BadPackage(
+            f"{wheel.name} {wheel.version} is installed already, but is not known to come from this file; nothing was "
+            "changed. --upgrade replaces it."
+        )
+
+
 def _say_installed(plan: Plan) -> None:
     wheel = plan.chosen.wheel
     if not plan.changes:
-        from zoo.install.sync import is_from
-
-        other = f", but not known to be from this file: to have this one, zoo uninstall {wheel.name} first"
-        click.echo(f"{wheel.name} {wheel.version} is installed already{'' if is_from(wheel) else other}.")
+        click.echo(f"{wheel.name} {wheel.version} is installed already.")
         return
     name = wheel.entries[0].name
     click.echo(f"{wheel.name} {wheel.version} is installed: zoo show {name}, zoo check {wheel.name}")

@@ -58,5 +58,5 @@ def _next(made: Made) -> list[str]:
         f"pip install --no-build-isolation --no-deps -e {folder}",
         f"python -m pytest {folder}",
         f"zoo check {made.plan.dist}",
-        made.train,
+        *filter(None, [made.train, made.then]),
     ]

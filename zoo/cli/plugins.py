@@ -9,6 +9,8 @@ import click
 
 from zoo.cli.tables import as_json, catalogue_option, print_json, print_table
 
+SECONDS = click.FloatRange(min=0, min_open=True)
+
 
 @click.command("plugins")
 @as_json
@@ -38,7 +40,7 @@ def plugins_command(json_: bool) -> None:
     print_table(("PLUGIN", "VERSION", "API", "ORIGIN", "STATE", "HOOKS"), rows)
     for s in states:
         if s.state not in ("ok", "disabled"):
-            click.echo(f"{s.name} is {s.state}: {s.cause}", err=True)
+            click.echo(f"{s.name}, {s.state}: {s.cause}", err=True)
 
 
 def _state(state: str, cause: str) -> str:
@@ -72,11 +74,11 @@ def enable(name: str) -> None:
 
 
 @click.command()
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds that loading a plugin may take.")
-@click.option("--slow", type=click.FloatRange(min=0), help="Seconds of import that are reported.")
+@click.option("--timeout", default=60.0, show_default=True, type=SECONDS, help="Seconds that loading one may take.")
+@click.option("--slow", default=10.0, show_default=True, type=SECONDS, help="Seconds of import that are reported.")
 @catalogue_option
 @as_json
-def doctor(timeout: float | None, slow: float | None, catalogue: tuple[str, ...], json_: bool) -> None:
+def doctor(timeout: float, slow: float, catalogue: tuple[str, ...], json_: bool) -> None:
     """Examines every installed plugin; exit code 1 if anything is wrong.
 
     Each is loaded in a process of its own. Reported are imports that fail, hang or are slow, metadata that differs
@@ -86,17 +88,17 @@ def doctor(timeout: float | None, slow: float | None, catalogue: tuple[str, ...]
     from tqdm import tqdm
 
     from zoo.catalogue import read_catalogues
-    from zoo.install.doctor import SLOW, TIMEOUT, examine
+    from zoo.install.doctor import examine
     from zoo.install.states import installed_plugins
 
     catalogues = read_catalogues(catalogue)
     count = len(installed_plugins())
     with tqdm(total=count, desc="Loading plugins", unit="plugin", leave=False, disable=None) as bar:
-        found = examine(catalogues, timeout=timeout or TIMEOUT, slow=SLOW if slow is None else slow, on_done=bar.update)
+        found = examine(catalogues, timeout=timeout, slow=slow, on_done=bar.update)
     if json_:
         print_json([asdict(finding) for finding in found])
     elif found:
-        rows = [(f"{f.plugin} {f.version}", f.kind, f"{f.text}. {f.remedy}.") for f in found]
+        rows = [(f"{f.plugin} {f.version}", f.kind, f"{f.text}. {f.remedy}{'.' if f.remedy else ''}") for f in found]
         print_table(("PLUGIN", "WHAT", "FINDING"), rows)
     else:
         click.echo(f"{count} plugins, nothing wrong.")

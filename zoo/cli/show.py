@@ -41,6 +41,7 @@ def show(name: str, hook: str | None, files: tuple[Path, ...], json_: bool) -> N
     entries = [entry for entry in plugins.index.hooks_of(name) if hook in (None, entry.hook)]
     if not entries:
         plugins.index.refuse_disabled(name, hook)
+        plugins.index.refuse_other_api(name, hook)
         raise _unknown(plugins, name, hook)
     described = [_describe(entry, plugins.load(entry)) for entry in entries]
     if json_:

@@ -47,7 +47,7 @@ def _terminal_width() -> int:
 
 
 def _print_row(row: Sequence[str], widths: Sequence[int], bold: bool) -> None:
-    first, *more = textwrap.wrap(row[-1], widths[-1]) or [""]
+    first, *more = textwrap.wrap(row[-1], widths[-1], break_on_hyphens=False) or [""]
     start = "".join(cell.ljust(width + GAP) for cell, width in zip(row[:-1], widths[:-1], strict=True))
     click.secho((start + first).rstrip(), bold=bold or None)
     for line in more:

@@ -112,7 +112,7 @@ def _release(entry: CatalogueEntry, version: str) -> Release:
     if not entry.releases:
         raise BadPackage(
             f"{entry.qualified} has no published release, so there is no sha256 to check a file against. "
-            f"Its source is {entry.repository}."
+            f"{_source_way(entry)}"
         )
     found = entry.release(version) if version else _newest(entry.releases)
     if found is None:
@@ -130,7 +130,10 @@ def _newest(releases: Sequence[Release]) -> Release | None:
 def _local(path: Path, catalogues: Catalogues, folder: Path, *, unlisted: bool) -> Chosen:
     if path.is_dir():
         if not unlisted:
-            raise UsageError(f"'{path}' is a source folder: {WHAT_UNLISTED_IS}")
+            raise UsageError(
+                f"'{path}' is a source folder; no catalogue can vouch for what is built from it, and building runs its "
+                "code. If you trust its author, add --unlisted."
+            )
         wheel = read_wheel(build_wheel(path, folder / "built"))
         for entry in catalogues.named(wheel.name):
             _refuse_status(entry)
@@ -176,6 +179,13 @@ def _compare(wheel: Wheel, entry: CatalogueEntry, release: Release) -> None:
 def _refuse_status(entry: CatalogueEntry) -> None:
     if entry.refusal:
         raise BadPackage(f"{entry.refusal}.")
+
+
+def _source_way(entry: CatalogueEntry) -> str:
+    if "://" in entry.repository:
+        return f"Its source is {entry.repository}."
+    here = f"zoo install ./{entry.repository} --unlisted"
+    return f"Its source is {entry.repository} in the repository of its catalogue; there: {here}."
 
 
 def _warnings(entry: CatalogueEntry) -> tuple[str, ...]:

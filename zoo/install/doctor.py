@@ -19,11 +19,6 @@ from zoo.install.ledger import installed_file, source_folder
 from zoo.install.probe import MARK
 from zoo.install.states import PluginState, plugin_states
 
-TIMEOUT = 60.0
-"""Seconds that loading a plugin may take."""
-SLOW = 10.0
-"""Seconds of import, beyond torch and the zoo, that are reported."""
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -47,8 +42,8 @@ class Finding:
 def examine(
     catalogues: Catalogues,
     *,
-    timeout: float = TIMEOUT,
-    slow: float = SLOW,
+    timeout: float = 60.0,
+    slow: float = 10.0,
     on_done: Callable[[], None] = lambda: None,
 ) -> list[Finding]:
     """Everything that is wrong with the plugins of this environment; disabled ones are not loaded.
@@ -56,7 +51,7 @@ def examine(
     Args:
         catalogues: What they are compared with.
         timeout: Seconds that loading one may take.
-        slow: Seconds of import that are reported.
+        slow: Seconds of import, beyond torch and the zoo, that are reported.
         on_done: Called after each plugin.
     """
     states = plugin_states()
@@ -88,7 +83,8 @@ def _loading(state: PluginState, timeout: float, slow: float) -> Iterator[Findin
         yield _finding(state, "load", f"loading it ended the process with exit code {done.returncode}: {last}", aside)
         return
     for problem in result["problems"]:
-        yield _finding(state, "load", problem, aside)
+        # What the loader says ends with what to do.
+        yield _finding(state, "load", problem, "" if state.name in problem.rpartition(". ")[2] else aside)
     if result["seconds"] > slow:
         yield _finding(state, "slow", f"importing it takes {result['seconds']:.1f} s", f"Tell {state.name}'s author")
 

@@ -80,7 +80,8 @@ def _requires_zoo(wheel: Wheel) -> str:
     for text in wheel.requires:
         requirement = Requirement(text)
         if canonicalize_name(requirement.name) == CORE and requirement.specifier:
-            return str(requirement.specifier)
+            # A floor reads better before its ceiling.
+            return ",".join(sorted(map(str, requirement.specifier), key=lambda bound: bound.startswith("<")))
     raise BadPackage(f'{wheel.path.name} does not require a range of {CORE}; add "{CORE}>=0.1,<1" to dependencies.')
 
 

@@ -22,6 +22,8 @@ OVERRULED = (
     *("REQUIREMENT", "EDITABLE", "NO_DEPS", "IGNORE_INSTALLED"),
 )
 """Settings of pip (`PIP_TARGET` and so on) that would have it do something else than what was checked and agreed."""
+PLACES = ("PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
+"""Settings of pip that name places to look into."""
 LEAST_UV = "0.4.30"
 """The oldest that was tried."""
 WHEELS_ONLY = ("--only-binary", ":all:")
@@ -48,8 +50,14 @@ class Sources:
         return links + (["--index-url", self.index_url] if self.index_url else [])
 
 
-def run_pip(command: str, *arguments: str, sources: Sources | None = None) -> str:
+def run_pip(command: str, *arguments: str, sources: Sources | None = None, alone: bool = False) -> str:
     """Runs a pip command on this environment; what it printed. Only wheels are used.
+
+    Args:
+        command: Such as `install`.
+        arguments: Of the command.
+        sources: Where packages are fetched from.
+        alone: Whether pip's own settings count for nothing: no other place is looked into, nor installed to.
 
     Raises:
         InstallFailed: It fails; its last lines are shown.
@@ -58,6 +66,9 @@ def run_pip(command: str, *arguments: str, sources: Sources | None = None) -> st
     sources = sources or Sources()
     own = {name: value for name, value in os.environ.items() if name not in {f"PIP_{word}" for word in OVERRULED}}
     environment = {**own, "PIP_ROOT_USER_ACTION": "ignore", **_borrowed_pip(sources)}
+    if alone:
+        environment = {name: value for name, value in environment.items() if name not in PLACES}
+        environment["PIP_CONFIG_FILE"] = os.devnull
     # `wheel` builds the one folder that the user names; all else that it needs comes as wheels too.
     only = [] if command == "uninstall" else [*WHEELS_ONLY, *sources.options]
     line = [sys.executable, "-P", "-m", "zoo.install.installer", command, "--disable-pip-version-check", "--no-input"]

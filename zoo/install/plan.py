@@ -79,9 +79,10 @@ def make_plan(
     changes = _changes(chosen.wheel, resolved, sources, folder, again)
     for change in changes:
         if change.before and allow is not None and change.wheel.name not in allow:
+            way = "--upgrade" if change.wheel is chosen.wheel else "--allow-changes"
             raise BadPackage(
                 f"{change.wheel.name} {change.before} is installed and would become {change.wheel.version}; nothing "
-                "was changed. --allow-changes allows it."
+                f"was changed. {way} allows it."
             )
         if change.wheel is not chosen.wheel:
             _inspect_dependency(chosen.wheel, change.wheel)
@@ -101,7 +102,7 @@ def carry_out(plan: Plan, folder: Path) -> None:
         # From one folder and by hash: no name is looked up anywhere. Given as paths, the packages would have this
         # temporary folder written into their metadata, and `pip freeze` would name it ever after.
         only_these = ["--no-index", "--find-links", str(files), "--require-hashes", "--requirement", str(requirements)]
-        run_pip("install", "--no-deps", "--force-reinstall", *only_these)
+        run_pip("install", "--no-deps", "--force-reinstall", *only_these, alone=True)
     present = {(e.hook, e.name, e.version) for e in _present() if e.dist == wheel.name}
     if present != {(e.hook, e.name, e.version) for e in wheel.entries}:
         raise InstallFailed(f"{wheel.name} {wheel.version} was installed, but its components are not there.")

@@ -19,6 +19,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
 from zoo.environment import state_folder
+from zoo.index import first_distributions
+from zoo.install.ledger import source_folder
 from zoo.install.wheels import Wheel, real
 
 STARTUP = {".pth", ".start"}
@@ -137,7 +139,7 @@ def _trespasses(wheel: Wheel) -> Iterator[str]:
             yield f"it would overwrite {file}{_owner(file)}"
     for name, example in _top_level(wheel).items():
         if name.partition(".")[0] not in {part.partition(".")[0] for part in owned}:
-            yield from _shadows(name.partition(".")[0], example)
+            yield from _shadows(wheel, name.partition(".")[0], example)
 
 
 def _top_level(wheel: Wheel) -> dict[str, Path]:
@@ -152,7 +154,7 @@ def _top_level(wheel: Wheel) -> dict[str, Path]:
     return found
 
 
-def _shadows(module: str, example: Path) -> Iterator[str]:
+def _shadows(wheel: Wheel, module: str, example: Path) -> Iterator[str]:
     if not module.isidentifier():
         return
     try:
@@ -160,8 +162,17 @@ def _shadows(module: str, example: Path) -> Iterator[str]:
     except (ImportError, ValueError):
         return
     # A namespace package has no origin: several distributions may share it.
-    if spec is not None and spec.origin is not None:
+    if spec is not None and spec.origin is not None and not _is_own_source(wheel, Path(spec.origin)):
         yield f"it writes {example}, but the package '{module}' is another's{_owner(Path(spec.origin))}"
+
+
+def _is_own_source(wheel: Wheel, file: Path) -> bool:
+    """Whether a file is in the source folder of an editable installation of the same distribution."""
+    for name, _, metadata in first_distributions():
+        if name == wheel.name:
+            source = source_folder(metadata)
+            return source is not None and file.resolve().is_relative_to(source.resolve())
+    return False
 
 
 def _own_files(wheel: Wheel) -> set[Path]:

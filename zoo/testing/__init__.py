@@ -23,6 +23,7 @@ from zoo.testing import (  # noqa: F401 - each registers its checks, in this ord
     critic_checks,
     backbone_checks,
     dataset_checks,
+    metric_checks,
     procedure_checks,
     variant_checks,
 )
@@ -41,6 +42,7 @@ from zoo.testing.kit import (
     check_distance,
     check_generator,
     check_lipschitz_constraint,
+    check_metric,
     check_procedure,
     check_variant,
 )
@@ -63,6 +65,7 @@ __all__ = [
     "check_distance",
     "check_generator",
     "check_lipschitz_constraint",
+    "check_metric",
     "check_procedure",
     "check_variant",
 ]

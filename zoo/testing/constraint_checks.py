@@ -31,7 +31,7 @@ def _aimed(constraint: LipschitzConstraint) -> float:
     """The constant that a penalty aims at. Skipped if there is no penalty, or no constant."""
     penalty_of(constraint)
     if constraint.constant is None:
-        raise Skipped("it aims at no constant.")
+        raise Skipped("it names no constant that it aims at (the attribute `constant`).")
     return constraint.constant
 
 
@@ -71,6 +71,19 @@ def _require_finite_gradients(value: Tensor, critic: nn.Module, at: str) -> None
         all(gradient.isfinite().all() for gradient in gradients),
         f"its gradient is NaN or infinite for {at}: a square root at 0? batch.slopes is safe there.",
     )
+
+
+@check(HOOK)
+def penalty_is_not_negative(subject: Subject) -> None:
+    """The penalty is nowhere below 0: a critic is not rewarded for what it should not do."""
+    for shape in SHAPES:
+        for critic in (Bent(shape), Linear(shape, 0.0), Linear(shape, 1.0), Linear(shape, 10.0), Cone(shape, 3.0)):
+            value = _penalty(_made(subject), critic, shape).item()
+            require(
+                value >= -CLOSE,
+                f"it is {value:.4g} for {type(critic).__name__.lower()} critics of samples {tuple(shape)}; it is added "
+                "to the loss that the critic minimises, so that a sign may be wrong.",
+            )
 
 
 @check(HOOK)

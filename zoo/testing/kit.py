@@ -147,6 +147,7 @@ check_distance = functools.partial(check_component, "distance")
 check_lipschitz_constraint = functools.partial(check_component, "lipschitz_constraint")
 check_backbone = functools.partial(check_component, "backbone")
 check_dataset = functools.partial(check_component, "dataset")
+check_metric = functools.partial(check_component, "metric")
 check_procedure = functools.partial(check_component, "procedure")
 check_variant = functools.partial(check_component, "variant")
 

@@ -8,13 +8,13 @@ from typing import Any, Literal, get_args, get_origin
 
 import tomli_w
 
-from zoo.errors import BadSetting, BrokenPlugin
+from zoo.errors import BadSetting, BrokenPlugin, MissingPackage
 from zoo.hookspecs import HOOKS
 from zoo.settings import SettingSpec, context_of, resolve, settings_of
 from zoo.testing.checks import Failed, Subject, check, require
 
 BUILT = tuple(hook for hook in HOOKS if hook != "variant")
-ALONE = ("distance", "lipschitz_constraint")
+ALONE = ("distance", "lipschitz_constraint", "metric")
 """Hooks whose components are built from nothing but their settings."""
 
 
@@ -82,6 +82,8 @@ def builds(subject: Subject) -> None:
     for values in [{}, *_choices(subject)]:
         try:
             subject.factory(**values)
+        except MissingPackage:
+            continue
         except Exception as error:
             how = ", ".join(f"{name}={value!r}" for name, value in values.items()) or "its defaults"
             raise Failed(f"it cannot be built with {how}: {type(error).__name__}: {error}") from error

@@ -81,10 +81,10 @@ def _slopes(critic: nn.Module, places: Tensor) -> Tensor:
 def guaranteed_constant(subject: Subject) -> None:
     """If it guarantees its constant, no critic is steeper, even when trained to be: linear or convolutional."""
     constraint: LipschitzConstraint = subject.make()
+    if constraint.constant is None:
+        raise Skipped("it names no constant (the attribute `constant`).")
     if not constraint.guaranteed:
         raise Skipped("it encourages its constant, and does not guarantee it.")
-    if constraint.constant is None:
-        raise Skipped("it guarantees a bound that nobody knows: constant is None.")
     bound = constraint.constant * (1 + TOLERANCE)
     refused = 0
     for what, (build, shape) in NETWORKS.items():

@@ -36,8 +36,8 @@ def penalty_of(constraint: LipschitzConstraint) -> Term:
 
     def penalty(batch: Batch) -> Tensor:
         value = constraint.penalty(batch)
-        if value is None:
-            raise Failed("penalty() returns None although it is overridden; take it out, or return a scalar.")
+        if not isinstance(value, Tensor):
+            raise Failed(f"penalty() returns {value!r}, which is no tensor; return a scalar tensor for any critic.")
         return value
 
     return penalty
