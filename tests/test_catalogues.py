@@ -212,3 +212,10 @@ def test_a_catalogue_that_is_missing(zoo_command):
 
 def test_searches_match_all_words():
     assert [entry.name for entry in read_catalogues().search("loss-sensitive qi")] == ["zoo-ls-gan"]
+
+
+def test_a_release_is_found_however_its_version_is_written(catalogue):
+    (entry,) = read_catalogue(str(catalogue(plugin("zoo-x")))).entries
+    assert entry.release("1.0.0") == entry.release("1.0") == entry.releases[0]
+    assert entry.release("1.1") is None
+    assert entry.release("new") is None

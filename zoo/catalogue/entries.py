@@ -110,8 +110,14 @@ class CatalogueEntry:
         return f"{self.qualified} is {self.status}: {self.reason}" if self.status in REFUSED else ""
 
     def release(self, version: str) -> Release | None:
-        """The release of a version, or None."""
-        return next((release for release in self.releases if release.version == version), None)
+        """The release of a version, however that is written (1.0 is 1.0.0), or None."""
+        from packaging.version import InvalidVersion, Version
+
+        try:
+            wanted = Version(version)
+        except InvalidVersion:
+            return None
+        return next((release for release in self.releases if Version(release.version) == wanted), None)
 
     def matches(self, text: str) -> bool:
         """Whether every word of `text` occurs in its name, its summary or the names that it provides."""
