@@ -198,11 +198,12 @@ def test_the_doctor_finds_what_is_wrong_in_metadata(install, doctor, tmp_path):
     old = install.site / "zoo_moved.egg-info"
     old.mkdir()
     (old / "entry_points.txt").write_text("[zoo.v1.distance]\nold = zoo_moved\n")
-    found = {(name, kind): text for name, kind, text in doctor()}
+    findings = doctor()
+    found = {(name, kind): text for name, kind, text in findings}
     assert "unreadable entry_points.txt" in found["zoo-bad", "metadata"]
     assert "v2; this zoo has v1" in found["zoo-next", "api"]
     assert "/nowhere/at/all is gone" in found["zoo-gone", "stale"]
-    assert [text for name, kind, text in doctor() if (name, kind) == ("zoo-moved", "stale")] == [
+    assert [text for name, kind, text in findings if (name, kind) == ("zoo-moved", "stale")] == [
         f"there is a second installation of it, of version ?, which is not used: {old}",
         f"the pyproject.toml in {source} declares other components than were installed",
     ]

@@ -113,9 +113,15 @@ class Environment:
         return done
 
     def freeze(self):
-        """What is installed, as pip sees it, and every file of the site folder."""
-        site = Path(subprocess.check_output([self.python, "-c", SITE], text=True).strip())
-        return self.run("pip", "freeze", "--all").stdout, sorted(str(p) for p in site.rglob("*"))
+        """What is installed, as pip sees it."""
+        return self.run("pip", "freeze", "--all").stdout
+
+    def files(self):
+        """Every file of the environment but the zoo's own notes, with its size and the time of its last change."""
+        found = (
+            path for path in (self.folder / "venv").rglob("*") if not path.is_dir() and "gan-zoo" not in path.parts
+        )
+        return {str(path): (path.lstat().st_size, path.lstat().st_mtime_ns) for path in found}
 
 
 SITE = "import sysconfig; print(sysconfig.get_paths()['purelib'])"

@@ -12,7 +12,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def before(shared):
-    return shared.freeze()
+    """The environment's files; and after all these tests pip sees in it what it saw before."""
+    frozen = shared.freeze()
+    yield shared.files()
+    assert shared.freeze() == frozen
 
 
 @pytest.fixture
@@ -21,7 +24,7 @@ def refuse(shared, before):
 
     def run(target, *options, code=1):
         said = shared.run("zoo", "install", target, "--unlisted", "--yes", *options, code=code).stderr
-        assert shared.freeze() == before
+        assert shared.files() == before
         return said
 
     return run
@@ -168,7 +171,7 @@ def test_a_lock_file_that_says_more_than_a_name(shared, before, values):
     lock = shared.folder / "hostile.lock"
     lock.write_text(LOCK.format(*values))
     assert "plugin 1: " in shared.run("zoo", "sync", lock, "--yes", code=2).stderr
-    assert shared.freeze() == before
+    assert shared.files() == before
     assert not list((shared.folder / "venv").rglob("disabled.txt"))
 
 

@@ -239,5 +239,5 @@ def test_one_check_can_be_chosen():
     line = [sys.executable, "-m", "zoo.testing", "zoo-wgan", "--check", "names", "--verbose"]
     done = subprocess.run(line, capture_output=True, text=True, timeout=120, env=environment())
     assert done.returncode == 0, done.stderr
-    assert "plugin/zoo-wgan  names  passed" in done.stdout
+    assert "zoo-wgan   names  passed" in done.stdout
     assert "zoo-wgan conforms: 1 passed." in done.stdout
