@@ -169,3 +169,23 @@ def make_environment(folder, libraries, zoo_wheels):
     wheels = sorted(map(str, zoo_wheels.glob("*.whl")))
     made.run("pip", "install", "--quiet", "--no-deps", *wheels)
     return made
+
+
+@pytest.fixture(scope="module")
+def before(shared):
+    """The environment's files; and after all these tests pip sees in it what it saw before."""
+    frozen = shared.freeze()
+    yield shared.files()
+    assert shared.freeze() == frozen
+
+
+@pytest.fixture
+def refuse(shared, before):
+    """Installs something, and sees it refused with nothing changed; what was said."""
+
+    def run(target, *options, code=1):
+        said = shared.run("zoo", "install", target, "--yes", *options, code=code).stderr
+        assert shared.files() == before
+        return said
+
+    return run

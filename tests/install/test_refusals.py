@@ -9,26 +9,6 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def before(shared):
-    """The environment's files; and after all these tests pip sees in it what it saw before."""
-    frozen = shared.freeze()
-    yield shared.files()
-    assert shared.freeze() == frozen
-
-
-@pytest.fixture
-def refuse(shared, before):
-    """Installs something, and sees it refused with nothing changed; what was said."""
-
-    def run(target, *options, code=1):
-        said = shared.run("zoo", "install", target, "--yes", *options, code=code).stderr
-        assert shared.files() == before
-        return said
-
-    return run
-
-
 @pytest.fixture
 def listed(shared, wheel):
     """`listed(name, change, ...)` publishes a wheel and lists it, with some of the table's text changed."""
