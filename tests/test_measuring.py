@@ -1,6 +1,7 @@
 """Metrics are measured beside their floors, of runs and of files; what cannot be measured is said before it costs."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -196,7 +197,33 @@ def test_the_command_evaluates_a_run(run, zoo_command):
     assert "Floor: real samples against others, 50 of each" in table
     everything = zoo_command("evaluate", path, "-n", 50, "--floors", 1)
     assert "Left out: memorisation does not fit" in everything.stderr
-    assert "lipschitz max" in everything.stdout
+    assert re.search(r"lipschitz max +[\d.]+ +- +aim 1 +50 +[\d.]+\n", everything.stdout)
+    assert "Aim: what the figure should come to" in everything.stdout
+
+
+PICKY = """
+from zoo import BadData, Metric, hookimpl
+
+
+class Picky(Metric):
+    figures = {"picky": ""}
+
+    def measure(self, evidence):
+        raise BadData("these samples are degenerate.")
+
+
+@hookimpl
+def metric():
+    return {"picky": Picky}
+"""
+
+
+def test_a_metric_without_a_figure_for_these_samples_does_not_hide_the_others(run, zoo_command, tmp_path):
+    (tmp_path / "picky.py").write_text(PICKY)
+    arguments = ["--plugin", "picky.py", "--metric", "picky", "--metric", "energy", "-n", 20, "--json"]
+    done = zoo_command("evaluate", run.folder.path, *arguments, code=2)
+    assert [figure["metric"] for figure in json.loads(done.stdout)] == ["energy"]
+    assert "these samples are degenerate." in done.stderr
 
 
 def test_misuse_of_evaluate(run, zoo_command, tmp_path):

@@ -44,6 +44,7 @@ class Figure:
         better: Which way it is better.
         size: How many samples of each kind were measured.
         floor: The same figure between real samples; None for one that compares nothing.
+        aim: What it should come to, such as a constraint's C; None where nothing says so.
     """
 
     metric: str
@@ -52,6 +53,7 @@ class Figure:
     better: Better
     size: int
     floor: Floor | None
+    aim: float | None = None
 
 
 def evidence_of(run: Run, n: int, seed: int = 0) -> Evidence:
@@ -133,8 +135,9 @@ def _figures(name: str, metric: Metric, evidence: Evidence, floors: int) -> Iter
             raise BadData(f"the {what} samples have values that are NaN or infinite; they cannot be measured.")
     values = measured(name, metric, evidence)
     below = _floors(name, metric, evidence, floors) if metric.compares and floors else {}
+    aims = metric.aims(evidence)
     for figure, better in metric.figures.items():
-        yield Figure(name, figure, values[figure], better, evidence.size, below.get(figure))
+        yield Figure(name, figure, values[figure], better, evidence.size, below.get(figure), aims.get(figure))
 
 
 def _copied(draws: Draws) -> Draws:

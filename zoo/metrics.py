@@ -100,6 +100,10 @@ class Metric(ABC):
     def refuse(self, evidence: Evidence) -> None:  # noqa: B027 - Most metrics fit everything.
         """Raises IncompatibleParts if it does not fit, by all that is known before a sample is made."""
 
+    def aims(self, evidence: Evidence) -> Mapping[str, float]:
+        """What figures should come to, by name, where that is known apart from any sample; such as a constraint's C."""
+        return {}
+
     @abstractmethod
     def measure(self, evidence: Evidence) -> Mapping[str, float]:
         """Its figures by name, all finite. Raises BadData for samples that it has no finite figure for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from zoo.cli.tables import as_json, print_json, print_table
 
 if TYPE_CHECKING:
     from zoo.measuring import Figure
+    from zoo.metrics import Evidence
 
 
 @click.command()
@@ -42,7 +43,7 @@ def evaluate(run: Path, json_: bool, **options: Any) -> None:
     """
     from tqdm import tqdm
 
-    from zoo.measuring import evaluate as measure
+    from zoo.errors import BadData
     from zoo.measuring import evidence_of, fitting
     from zoo.plugins import installed
     from zoo.run import load
@@ -57,11 +58,13 @@ def evaluate(run: Path, json_: bool, **options: Any) -> None:
             click.echo(f"Left out: {reason}", err=True)
     total = sum(len(metric.figures) for metric in metrics.values())
     with tqdm(total=total, desc="Measuring", unit="figure", leave=False, disable=None) as bar:
-        figures = list(_counted(measure(metrics, evidence, options["floors"]), bar))
+        figures, failures = _measured(metrics, evidence, options["floors"], bar)
     if json_:
         print_json([{"run": str(run), **asdict(figure)} for figure in figures])
-    else:
+    elif figures:
         print_figures(figures)
+    if failures:
+        raise BadData("\n".join(failures))
 
 
 def made_metrics(names: Iterable[str], assignments: Iterable[str]) -> dict[str, Any]:
@@ -91,19 +94,34 @@ def _refuse_unused(changes: Iterable[tuple[list[str], Any]], metrics: Mapping[st
             raise UnknownName("metric of this evaluation", path[0], known)
 
 
-def _counted(figures: Iterator[Figure], bar: Any) -> Iterator[Figure]:
-    for figure in figures:
-        yield figure
-        bar.update()
+def _measured(metrics: Mapping[str, Any], evidence: Evidence, floors: int, bar: Any) -> tuple[list[Figure], list[str]]:
+    """The figures of all metrics that have some for these samples, and why the others have none."""
+    from zoo.errors import BadData
+    from zoo.measuring import evaluate as measure
+    from zoo.measuring import refuse
+
+    figures, failures = [], {}
+    for name, metric in metrics.items():
+        refuse(name, metric, evidence)
+    for name, metric in metrics.items():
+        try:
+            for figure in measure({name: metric}, evidence, floors):
+                figures.append(figure)
+                bar.update()
+        except BadData as error:
+            failures[str(error)] = name
+    return figures, list(failures)
 
 
 def print_figures(figures: list[Figure]) -> None:
     """Prints figures as a table, and what their floor is."""
     rows = [(_name(f), f"{f.value:.4g}", f.better or "-", _floor(f), str(f.size), _times(f)) for f in figures]
-    print_table(("FIGURE", "VALUE", "BETTER", "FLOOR", "SAMPLES", "TIMES FLOOR"), rows)
+    print_table(("FIGURE", "VALUE", "BETTER", "FLOOR", "SAMPLES", "TIMES"), rows)
     if any(f.floor for f in figures):
         sizes = sorted({f.floor.size for f in figures if f.floor})
         click.echo(f"\nFloor: real samples against others, {' or '.join(map(str, sizes))} of each; mean and deviation.")
+    if any(f.aim is not None for f in figures):
+        click.echo("\nAim: what the figure should come to, such as the C of the critic's Lipschitz constraint.")
 
 
 def _name(figure: Figure) -> str:
@@ -111,10 +129,14 @@ def _name(figure: Figure) -> str:
 
 
 def _floor(figure: Figure) -> str:
+    if figure.aim is not None:
+        return f"aim {figure.aim:.4g}"
     return "-" if figure.floor is None else f"{figure.floor.mean:.4g} ± {figure.floor.spread:.2g}"
 
 
 def _times(figure: Figure) -> str:
+    if figure.aim:
+        return f"{figure.value / figure.aim:.2f}"
     if figure.floor is None or figure.better != "lower" or figure.floor.mean <= 0:
         return "-"
     return f"{figure.value / figure.floor.mean:.2f}"

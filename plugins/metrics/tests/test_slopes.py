@@ -1,12 +1,13 @@
 """Slopes of critics whose slopes are known."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from zoo_metrics import slopes
 from zoo_metrics.slopes import Slopes
 
-from zoo import BadData, Critic, Draws, Evidence, IncompatibleParts, Sample, Scores
+from zoo import BadData, Critic, Draws, Evidence, IncompatibleParts, LipschitzConstraint, Sample, Scores
 
 SHAPE = (2, 3, 4)
 
@@ -109,6 +110,11 @@ def test_a_bowl_is_as_steep_as_samples_are_far():
     found = measured(Bowl(), real, fake)
     assert found["mean-real"] == pytest.approx(float(norms[0].mean()), rel=1e-5)
     assert found["mean-fake"] == pytest.approx(float(norms[1].mean()), rel=1e-5)
+    for where, values in zip(("real", "fake"), norms, strict=True):
+        middle, high = np.quantile(values.double().numpy(), [0.5, 0.95])
+        assert found[f"median-{where}"] == pytest.approx(middle, rel=1e-5)
+        assert found[f"q95-{where}"] == pytest.approx(high, rel=1e-5)
+    assert found["median-between"] < found["q95-between"] < found["max"]
     # The slope is convex, so that no point between two samples is steeper than both of them.
     assert found["max"] == pytest.approx(float(torch.cat(norms).max()), rel=1e-5)
     assert found["pairwise-max"] < found["max"]
@@ -139,6 +145,17 @@ def test_of_several_heads_the_steepest_counts_by_the_mean_of_its_patches():
     assert found["mean-real"] == pytest.approx(8, rel=1e-4)
     assert found["max"] == pytest.approx(8, rel=1e-4)
     assert 4 < found["pairwise-max"] <= 8
+
+
+def test_the_least_constant_of_the_constraints_is_the_aim_of_every_figure():
+    class Bound(LipschitzConstraint):
+        def __init__(self, constant):
+            super().__init__()
+            self.constant = constant
+
+    constraints = {"one": Bound(2.0), "other": Bound(0.5), "none": Bound(None)}
+    assert Slopes().aims(evidence(Plane(), constraints=constraints)) == dict.fromkeys(Slopes.figures, 0.5)
+    assert Slopes().aims(evidence(Plane(), constraints={"none": Bound(None)})) == {}
 
 
 def test_rounding_of_twins_is_no_slope():

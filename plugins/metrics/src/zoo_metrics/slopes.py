@@ -36,21 +36,21 @@ class Slopes(Metric):
     patches, and of several heads the steepest counts.
 
     - `max`: the greatest slope at real samples, at judged ones and between them.
-    - `mean-real`, `mean-fake`: the mean slope at real and at judged samples.
-    - `mean-between`: at a uniformly random point between each real sample and a judged one, where WGAN-GP looks.
     - `pairwise-max`: the greatest |f(x) - f(y)| / |x - y| over pairs of samples, less what rounding may add; 0 if all
       are the same. The critic's Lipschitz constant is at least this, and at least `max`.
+    - `mean-real`, `median-real`, `q95-real`: the mean slope at real samples, the median, and what 95 % are below.
+    - the same of `fake`, the judged samples, and of `between`: a uniformly random point between each real sample and a
+      judged one, where WGAN-GP looks.
 
     A conditional critic is given the samples' labels, and two samples are compared under the same label only. It tells
-    about the critic, so that there is no floor; hold the figures against the constraint's `constant`.
+    about the critic, so that there is no floor; the constraints' C stands beside the figures as their aim, if any
+    constraint has one: the least, if several have.
     """
 
     figures: ClassVar[Mapping[str, Better]] = {
         "max": "",
-        "mean-real": "",
-        "mean-fake": "",
-        "mean-between": "",
         "pairwise-max": "",
+        **{f"{what}-{where}": "" for where in ("real", "fake", "between") for what in ("mean", "median", "q95")},
     }
     least = 1
     compares = False
@@ -69,6 +69,11 @@ class Slopes(Metric):
         if is_conditional(evidence.critic) and not evidence.conditional:
             raise IncompatibleParts("the critic is conditional, and the judged samples have no labels.")
 
+    def aims(self, evidence: Evidence) -> dict[str, float]:
+        """The least C of the critic's constraints, for every figure; nothing without one."""
+        constants = [c.constant for c in evidence.constraints.values() if c.constant is not None]
+        return dict.fromkeys(self.figures, min(constants)) if constants else {}
+
     def measure(self, evidence: Evidence) -> dict[str, float]:
         """Its figures. Raises BadData if a score or a slope is not finite."""
         critic = evidence.critic
@@ -84,11 +89,16 @@ class Slopes(Metric):
             raise BadData("the critic's scores or slopes are NaN or infinite at some of the samples.")
         return {
             "max": float(every.max()),
-            "mean-real": float(at_real.slopes.mean()),
-            "mean-fake": float(at_fake.slopes.mean()),
-            "mean-between": float(at_between.slopes.mean()),
             "pairwise-max": steepest_pair(both, scores),
+            **_spread("real", at_real.slopes),
+            **_spread("fake", at_fake.slopes),
+            **_spread("between", at_between.slopes),
         }
+
+
+def _spread(where: str, slopes: Tensor) -> dict[str, float]:
+    middle, high = slopes.quantile(torch.tensor([0.5, 0.95])).tolist()
+    return {f"mean-{where}": float(slopes.mean()), f"median-{where}": middle, f"q95-{where}": high}
 
 
 @dataclass(frozen=True)
