@@ -1,9 +1,13 @@
 """Fixtures: distributions on disk with metadata of their own, and small parts that are no plugins."""
 
 import os
+import runpy
+import socket
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -90,6 +94,35 @@ def zoo_process(tmp_path):
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def _forked():
+    """The path of a Python that begins with torch imported; see tests/forked.py."""
+    source = Path(__file__).with_name("forked.py")
+    with tempfile.TemporaryDirectory(prefix="zoo-") as folder, socket.socket(socket.AF_UNIX) as listening:
+        # Not in pytest's own folder, since a socket's path has to be short.
+        address, python = str(Path(folder, "socket")), Path(folder, "python")
+        listening.bind(address)
+        listening.listen(64)
+        python.write_text(runpy.run_path(str(source))["CLIENT"].format(python=sys.executable, address=address))
+        python.chmod(0o755)
+        command = [sys.executable, "-P", source, str(listening.fileno())]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(command, pass_fds=[listening.fileno()], stdin=subprocess.DEVNULL, env=environment)
+        try:
+            subprocess.run([python, "-c", ""], check=True, timeout=300)
+            yield python
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def forked_python(_forked, monkeypatch):
+    """Has `sys.executable` begin with torch imported, here and in the processes that are started with it."""
+    monkeypatch.setattr(sys, "executable", str(_forked))
+    return _forked
 
 
 class Line(Density):

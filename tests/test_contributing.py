@@ -11,6 +11,8 @@ import pytest
 DOCUMENT = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 
+REAL = ("A variant of your own",)
+"""The section that is followed with the real Python, all through."""
 TITLES = {
     ("A variant of your own",): ["calm-file"],
     ("A variant in a plugin",): ["calm-plugin"],
@@ -24,10 +26,20 @@ def section(title):
     return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", DOCUMENT, re.DOTALL | re.MULTILINE)[1]
 
 
+@pytest.fixture
+def commands_folder(_forked):
+    """A folder with a `python` and a `zoo` that begin with torch imported."""
+    command = _forked.parent / "zoo"
+    command.write_text(f'#!/bin/sh\nexec {_forked} {Path(sys.executable).parent / "zoo"} "$@"\n')
+    command.chmod(0o755)
+    return _forked.parent
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("titles", TITLES, ids=" then ".join)
-def test_the_steps_work_as_written(titles, tmp_path):
+def test_the_steps_work_as_written(titles, tmp_path, commands_folder):
     site = tmp_path / "site"
+    folders = [Path(sys.executable).parent, *([] if titles == REAL else [commands_folder])]
     environment = {
         **os.environ,
         "PYTHONPATH": str(site),
@@ -35,7 +47,7 @@ def test_the_steps_work_as_written(titles, tmp_path):
         "PIP_TARGET": str(site),
         "PIP_QUIET": "1",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": os.pathsep.join([*map(str, reversed(folders)), os.environ["PATH"]]),
     }
     commands = 0
     for language, name, content in BLOCK.findall("".join(map(section, titles))):

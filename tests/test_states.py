@@ -133,7 +133,7 @@ def test_a_plugin_that_does_not_hang_is_not_named(install, zoo_command):
 
 
 @pytest.fixture
-def doctor(install, monkeypatch):
+def doctor(install, monkeypatch, forked_python):
     """What the doctor finds in the plugins that were put there, loading them in processes of their own."""
     from zoo.catalogue import Catalogues
 
@@ -176,7 +176,7 @@ def test_the_doctor_finds_what_is_wrong_in_loading(install, doctor):
 @pytest.mark.slow
 def test_the_doctor_gives_up_on_a_plugin_that_never_ends(install, doctor):
     put(install, "zoo-loops", "while True: pass")
-    assert doctor(timeout=5) == [("zoo-loops", "load", "loading it did not end in 5 s")]
+    assert doctor(timeout=1) == [("zoo-loops", "load", "loading it did not end in 1 s")]
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ def test_the_table_says_what_the_wheel_is(wheel, tmp_path, zoo_command):
 
 
 @pytest.mark.slow
-def test_what_the_kit_says_is_written_down(wheel, tmp_path, zoo_command):
+def test_what_the_kit_says_is_written_down(wheel, tmp_path, zoo_command, forked_python):
     import torch
 
     release = torch.__version__.partition("+")[0]

@@ -34,7 +34,6 @@ def test_from_search_to_sync(published, tmp_path):
     assert "tinylib" in said
     run("zoo", "install", "test/zoo-second==0.1.0", "--yes")
     assert "first" in run("zoo", "list", "distance").stdout
-    assert "distance first" in run("zoo", "show", "first").stdout
     states = {s["name"]: s for s in json.loads(run("zoo", "plugins", "--json").stdout)}
     assert (states["zoo-first"]["origin"], states["zoo-first"]["state"]) == ("test", "ok")
     assert states["zoo-wgan"]["origin"] == "unlisted"

@@ -51,7 +51,7 @@ def failing(dist="zoo-mine", only=None):
     return {result.check: result.detail for result in (case.result() for case in chosen) if result.bad}
 
 
-def test_a_good_plugin_conforms(put):
+def test_a_good_plugin_conforms(put, forked_python):
     put()
     assert failing() == {}
 
@@ -70,7 +70,7 @@ def test_a_good_plugin_conforms(put):
         ("import warnings\nwarnings.simplefilter('ignore')" + CODE, "imports-alone", "how warnings are filtered"),
     ],
 )
-def test_mistakes_of_modules_are_caught(put, code, check, reason):
+def test_mistakes_of_modules_are_caught(put, code, check, reason, forked_python):
     put(code)
     if check == "imports-alone":
         # In this process only the metadata is read, so that its global state stays as it is.
@@ -129,7 +129,7 @@ def run_pytest(folder, *arguments, site=""):
     return done.returncode, done.stdout + done.stderr
 
 
-def test_the_pytest_plugin_has_a_test_for_each_check(put, install, tmp_path):
+def test_the_pytest_plugin_has_a_test_for_each_check(put, install, tmp_path, forked_python):
     put(CODE.replace("return -batch.fake", "return batch.fake"))
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_own.py").write_text("def test_own():\n    pass\n")
@@ -141,7 +141,7 @@ def test_the_pytest_plugin_has_a_test_for_each_check(put, install, tmp_path):
     assert "test_own" not in text
 
 
-def test_the_pytest_plugin_works_beside_paths_and_in_several_processes(put, install, tmp_path):
+def test_the_pytest_plugin_works_beside_paths_and_in_several_processes(put, install, tmp_path, forked_python):
     put()
     (tmp_path / "test_own.py").write_text("def test_own():\n    pass\n")
     some = ["-k", "own or sign or settings"]
@@ -150,7 +150,7 @@ def test_the_pytest_plugin_works_beside_paths_and_in_several_processes(put, inst
     assert "3 passed" in text
 
 
-def test_the_pytest_plugin_does_nothing_without_its_option(tmp_path):
+def test_the_pytest_plugin_does_nothing_without_its_option(tmp_path, forked_python):
     (tmp_path / "test_own.py").write_text("def test_own():\n    pass\n")
     code, text = run_pytest(tmp_path)
     assert code == 0, text
@@ -158,6 +158,7 @@ def test_the_pytest_plugin_does_nothing_without_its_option(tmp_path):
 
 
 def test_zoo_check_of_an_installed_plugin(zoo_process):
+    # With the real Python, all through; the others take one that has torch imported already.
     printed = json.loads(zoo_process("check", "zoo-wgan-gp", "--json").stdout)
     assert set(printed) == {"plugin", "conforms", "counts", "results"}
     assert printed["plugin"] == "zoo-wgan-gp"
@@ -195,7 +196,7 @@ def folder(tmp_path):
     return folder
 
 
-def test_zoo_check_of_a_folder(zoo_process, folder):
+def test_zoo_check_of_a_folder(forked_python, zoo_process, folder):
     place = folder("print('a plugin may not print')" + CODE.replace("return -batch.fake", "return batch.fake"))
     done = zoo_process("check", place, code=1)
     assert "moves-a-dirac-toward-the-data" in done.stdout
@@ -215,7 +216,7 @@ def test_zoo_check_names_the_check_that_hangs(zoo_command, monkeypatch):
     assert "within 1 s" in last["detail"]
 
 
-def test_zoo_check_names_the_check_that_kills_the_process(zoo_process, folder):
+def test_zoo_check_names_the_check_that_kills_the_process(forked_python, zoo_process, folder):
     dying = CODE.replace("return -batch.fake", "import os; os._exit(3); return -batch.fake")
     printed = json.loads(zoo_process("check", folder(dying), "--json", code=1).stdout)
     assert printed["results"][-1]["check"] == "losses-are-scalars"
@@ -235,7 +236,7 @@ def test_zoo_check_of_what_is_not_there(zoo_command, tmp_path, plugin, words):
     assert words in zoo_command("check", plugin, code=2).stderr
 
 
-def test_one_check_can_be_chosen():
+def test_one_check_can_be_chosen(forked_python):
     line = [sys.executable, "-m", "zoo.testing", "zoo-wgan", "--check", "names", "--verbose"]
     done = subprocess.run(line, capture_output=True, text=True, timeout=120, env=environment())
     assert done.returncode == 0, done.stderr
