@@ -38,6 +38,7 @@ def check(composition: Composition, allow_incompatible: bool = False) -> None:
         fake = _check_generator(composition)
         if "critic" in composition.networks:
             _check_scores(composition, fake)
+            _check_use(composition)
         penalised = _penalised_by_sample(composition)
         if penalised and not allow_incompatible:
             _check_independence(composition, penalised)
@@ -113,6 +114,19 @@ def _scores(composition: Composition, samples: Tensor) -> tuple[Tensor, ...]:
     result = critic(samples) if labels is None else critic(samples, labels)
     values = result.values if isinstance(result, Scores) else result
     return values if isinstance(values, tuple) else (values,)
+
+
+def _check_use(composition: Composition) -> None:
+    """A critic that the distance never asks would be trained for nothing, or by its penalties alone."""
+    distance = composition.parts.distance
+    if distance is None:
+        return
+    losses = [distance.critic_loss(head) for head in _probe_batch(composition).heads()]
+    if not any(loss.requires_grad for loss in losses):
+        raise IncompatibleParts(
+            f"{type(distance).__name__} does not look at the critic's scores, so a critic has nothing to learn; "
+            "use --critic none --lipschitz-constraint none."
+        )
 
 
 def _penalised_by_sample(composition: Composition) -> list[str]:

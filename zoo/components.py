@@ -52,7 +52,8 @@ class Distance(nn.Module, ABC):
     """
 
     estimates: str = ""
-    """What `estimate` estimates, such as `"W1"` or `"JS"`; empty when there is no estimate."""
+    """What `estimate` estimates, such as `"W1"` or `"JS"`, a remark behind a comma; empty when there is no estimate.
+    `"W1"` is in the unit of the data and in proportion to the critic's slope, by which a neural distance divides it."""
 
     @abstractmethod
     def critic_loss(self, batch: Batch) -> Tensor:
@@ -132,6 +133,9 @@ class Dataset(ABC):
     """The number of classes of the labels; None for data without labels."""
     size: int | None = None
     """The number of samples; None for a density, which never ends."""
+    channel_classes: int | None = None
+    """The classes of one channel, for images whose channels are pictures of their own; else None. A label is then the
+    channels' classes read as the digits of a number in that base, the first channel's first."""
 
     @property
     def kind(self) -> str:

@@ -104,6 +104,13 @@ class Metric(ABC):
         """What figures should come to, by name, where that is known apart from any sample; such as a constraint's C."""
         return {}
 
+    def telling(self, dataset: Dataset) -> Mapping[str, float]:
+        """How much it tells where generators of these data are compared: above 0 and up to 1, by the value of its first
+        setting, empty for its default. `zoo compare` measures these, the most telling one first, where no metric is
+        asked for; nothing here, and it is measured only when it is asked for.
+        """
+        return {}
+
     @abstractmethod
     def measure(self, evidence: Evidence) -> Mapping[str, float]:
         """Its figures by name, all finite. Raises BadData for samples that it has no finite figure for."""

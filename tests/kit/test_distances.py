@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import relu, softplus
 
-from zoo import Distance
+from zoo import Distance, IncompatibleParts
 from zoo.testing import check_distance
 
 
@@ -202,6 +202,32 @@ class TotalVariation(Hinge):
         return 1 - self.critic_loss(batch) / 2
 
 
+class OnTheLine(Distance):
+    """The squared difference of means of one variable, without a critic."""
+
+    def critic_loss(self, batch):
+        return -self.generator_loss(batch)
+
+    def generator_loss(self, batch):
+        if batch.real[0].numel() != 1:
+            raise IncompatibleParts("one variable only.")
+        return (batch.real.mean() - batch.fake.mean()).square()
+
+
+class WaitingOnTheLine(OnTheLine):
+    """Asks for a number."""
+
+    def generator_loss(self, batch):
+        return super().generator_loss(batch) * (1.0 if batch.fake.mean().item() < 1e9 else 0.5)
+
+
+class FleeingOnTheLine(OnTheLine):
+    """The generator flees from the data."""
+
+    def generator_loss(self, batch):
+        return -super().generator_loss(batch)
+
+
 @pytest.mark.parametrize(
     ("distance", "check"),
     [
@@ -225,13 +251,15 @@ class TotalVariation(Hinge):
         (HalfAnEstimate, "estimate"),
         (OffsetEstimate, "estimate-is-zero-for-equals"),
         (NamelessEstimate, "estimate-is-declared"),
+        (WaitingOnTheLine, "no-synchronisation"),
+        (FleeingOnTheLine, "moves-a-dirac-toward-the-data"),
     ],
 )
 def test_mistakes_of_distances_are_caught(distance, check, failures):
     assert check in failures("distance", distance)
 
 
-@pytest.mark.parametrize("distance", [Hinge, HingeOfTheMean, Averaging, Estimating, TotalVariation])
+@pytest.mark.parametrize("distance", [Hinge, HingeOfTheMean, Averaging, Estimating, TotalVariation, OnTheLine])
 def test_correct_distances_pass(distance):
     check_distance(distance)
 

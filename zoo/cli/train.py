@@ -139,7 +139,7 @@ def _report(outcome: Any, path: Path, json_: bool) -> None:
         ("time", f"{outcome.seconds:.0f} s ({outcome.rate:.1f} iterations/s)"),
     ]
     if outcome.estimate is not None:
-        rows.append(("distance", f"{outcome.estimate:.4g} ({outcome.estimates}, as this critic estimates it)"))
+        rows.append(("distance", f"{outcome.estimate:.4g} ({outcome.estimates}, as estimated in training)"))
     if outcome.picture:
         rows.append(("samples", outcome.picture))
     rows.append(("run", str(path)))

@@ -11,8 +11,8 @@ from zoo.batch import mean_records
 from zoo.components import Distance
 from zoo.testing.checks import Skipped, Subject, check, require
 from zoo.testing.quantities import KNOWN, atoms, divergence
-from zoo.testing.terms import terms_of
-from zoo.testing.toys import VECTOR, Linear, Readout, game, points, scored
+from zoo.testing.terms import shape_of, terms_of
+from zoo.testing.toys import LINE, VECTOR, Linear, Readout, game, points, scored
 
 EXTREME = 1e3
 RATE, STEPS = 0.1, 15
@@ -44,10 +44,12 @@ def _require_sound(name: str, at: str, loss: Tensor, *gradients: Tensor) -> None
 @check("distance")
 def losses_are_scalars(subject: Subject) -> None:
     """Both losses are finite scalars with finite gradients, for scores (N,) and for patches (N, H, W)."""
-    for name, term in terms_of(_made(subject)).items():
-        for patches in (False, True):
+    distance = _made(subject)
+    shape = shape_of(distance)
+    for name, term in terms_of(distance).items():
+        for patches in (False, True) if shape == VECTOR else (False,):
             for size in (0.0, 1.0, 5.0):
-                found = _by_scores(term, *scored(size=size, patches=patches), patches)
+                found = _by_scores(term, *scored(size=size, patches=patches, shape=shape), patches)
                 at = f"{'patches of ' if patches else ''}scores of size {size:g}"
                 _require_sound(name, at, *found)
 
@@ -55,10 +57,12 @@ def losses_are_scalars(subject: Subject) -> None:
 @check("distance")
 def extreme_scores(subject: Subject) -> None:
     """Both losses and their gradients are finite in float32 for scores of 1000 and -1000."""
-    for name, term in terms_of(_made(subject)).items():
+    distance = _made(subject)
+    shape = shape_of(distance)
+    for name, term in terms_of(distance).items():
         for real_score in (-EXTREME, EXTREME):
             for fake_score in (-EXTREME, EXTREME):
-                real, fake = scored()
+                real, fake = scored(shape=shape)
                 real[:, 0], fake[:, 0] = real_score, fake_score
                 at = f"real scores of {real_score:g} and fake scores of {fake_score:g}"
                 _require_sound(name, at, *_by_scores(term, real, fake))
@@ -67,7 +71,8 @@ def extreme_scores(subject: Subject) -> None:
 @check("distance")
 def sign_of_the_critic_loss(subject: Subject) -> None:
     """Around scores of 0 the critic's loss falls as the real scores rise, and rises as the fake scores rise."""
-    _, by_real, by_fake = _by_scores(_made(subject).critic_loss, *scored(size=0.1))
+    distance = _made(subject)
+    _, by_real, by_fake = _by_scores(distance.critic_loss, *scored(size=0.1, shape=shape_of(distance)))
     if not (by_real.any() or by_fake.any()):
         raise Skipped(NO_SCORES)
     real, fake = by_real.sum().item(), by_fake.sum().item()
@@ -119,7 +124,7 @@ def _estimate(distance: Distance, critic: nn.Module, real: Tensor, fake: Tensor)
 def estimate_is_declared(subject: Subject) -> None:
     """`estimates` says what `estimate` estimates, which is a finite scalar; it is empty if there is no estimate."""
     distance = _made(subject)
-    value = _estimate(distance, Readout(), *scored())
+    value = _estimate(distance, Readout(), *scored(shape=shape_of(distance)))
     if value is None:
         require(not distance.estimates, f"estimate() returns None, but `estimates` says '{distance.estimates}'.")
         return
@@ -133,9 +138,10 @@ def estimate_is_zero_for_equals(subject: Subject) -> None:
     distance = _made(subject)
     if not distance.estimates:
         raise Skipped("it has no estimate.")
-    real, _ = points(VECTOR, 256)
+    shape = shape_of(distance)
+    real, _ = points(shape, 256)
     value = _estimate(distance, _best_constant(distance, real), real, real.clone())
-    _, by_real, by_fake = _by_scores(distance.critic_loss, *scored())
+    _, by_real, by_fake = _by_scores(distance.critic_loss, *scored(shape=shape))
     tolerance = CLOSE if by_real.any() or by_fake.any() else 0.02
     require(
         value is not None and value.abs() <= tolerance,
@@ -145,7 +151,7 @@ def estimate_is_zero_for_equals(subject: Subject) -> None:
 
 def _best_constant(distance: Distance, samples: Tensor) -> Linear:
     """By ternary search: the critic's loss is convex in a constant score."""
-    critic, low, high = Linear(VECTOR, 0.0), -5.0, 5.0
+    critic, low, high = Linear(samples.shape[1:], 0.0), -5.0, 5.0
     with torch.no_grad():
         while high - low > CLOSE:
             thirds = (low + (high - low) / 3, high - (high - low) / 3)
@@ -197,9 +203,13 @@ def _classified(
 ) -> tuple[float, nn.Module, Tensor, Tensor]:
     """Distributions on two points, with a critic that is free at each of them and trained until it is best."""
     real, fake = (atoms(share) for share in shares)
-    critic = Linear((2,), 0.0)
+    if shape_of(distance) == LINE:
+        real, fake = real[:, :1], fake[:, :1]
+    critic = Linear(real.shape[1:], 0.0)
     for rate in torch.linspace(RATE, 0, 10 * STEPS):
         loss = distance.critic_loss(game(critic, real, fake))
+        if not loss.requires_grad:
+            break
         (gradient,) = torch.autograd.grad(loss, critic.weight)
         with torch.no_grad():
             critic.weight.sub_(rate * gradient.sign())

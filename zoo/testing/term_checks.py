@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,8 +14,8 @@ from zoo.batch import Batch
 from zoo.components import Distance
 from zoo.testing.checks import Subject, check, require
 from zoo.testing.synchronisation import Watch
-from zoo.testing.terms import evaluate, refuse_global_draws, same, subject_terms, terms_of, toy, train
-from zoo.testing.toys import VECTOR, Bent, Readout, game, points, scored
+from zoo.testing.terms import evaluate, refuse_global_draws, same, shape_of, subject_terms, terms_of, toy, train
+from zoo.testing.toys import Bent, Readout, game, points, scored
 
 BOTH = ("distance", "lipschitz_constraint")
 STEP = 1e-6
@@ -34,12 +35,13 @@ def draws(subject: Subject) -> None:
 def no_synchronisation(subject: Subject) -> None:
     """No term waits for the device: no .item(), float(), `if tensor`, boolean mask or copy to the host."""
     component = subject_terms(subject)
+    shape = shape_of(component)
     if isinstance(component, Distance):
         with torch.no_grad():
-            _watch("estimate", lambda batch: component.estimate(batch))
+            _watch("estimate", lambda batch: component.estimate(batch), shape)
     for name, term in terms_of(component).items():
-        _watch(name, term)
-    batch = toy()
+        _watch(name, term, shape)
+    batch = toy(shape=shape)
     for term in terms_of(component).values():
         term(batch)
     means = {name: torch.stack(values).mean() for name, values in batch.records.items()}
@@ -48,8 +50,8 @@ def no_synchronisation(subject: Subject) -> None:
     _require_silence("after_step", watch)
 
 
-def _watch(name: str, term: Any) -> None:
-    batch = toy()
+def _watch(name: str, term: Any, shape: Sequence[int]) -> None:
+    batch = toy(shape=shape)
     with Watch() as watch:
         value = term(batch)
         if isinstance(value, Tensor) and value.requires_grad:
@@ -108,9 +110,10 @@ def has_no_parameters(subject: Subject) -> None:
 def does_not_change_its_inputs(subject: Subject) -> None:
     """Samples and the critic are as they were after each term."""
     component = subject_terms(subject)
+    shape = shape_of(component)
     for name in terms_of(component):
-        real, fake = points(VECTOR)
-        critic = Bent(VECTOR)
+        real, fake = points(shape)
+        critic = Bent(shape)
         held = {"the real samples": real, "the fakes": fake, **{f"the critic's {k}": v for k, v in _state(critic)}}
         before = {what: tensor.detach().clone() for what, tensor in held.items()}
         terms_of(component)[name](game(critic, real, fake))
@@ -127,9 +130,10 @@ def _state(critic: nn.Module) -> list[tuple[str, Tensor]]:
 def precision(subject: Subject) -> None:
     """float64 in gives float64 out, exact to its last digits; bfloat16 scores give what float32 does, within 5%."""
     component = subject_terms(subject)
+    shape = shape_of(component)
     for name, term in terms_of(component).items():
-        _require_double(name, term)
-        full, low = (_in_precision(term, dtype) for dtype in (torch.float32, torch.bfloat16))
+        _require_double(name, term, shape)
+        full, low = (_in_precision(term, dtype, shape) for dtype in (torch.float32, torch.bfloat16))
         require(low.isfinite(), f"{name} is {low.item():g} for bfloat16 scores; compute in float32 (zoo.samples.full).")
         gap = (full - low.float()).abs().item()
         require(
@@ -138,9 +142,9 @@ def precision(subject: Subject) -> None:
         )
 
 
-def _require_double(name: str, term: Any) -> None:
+def _require_double(name: str, term: Any, shape: Sequence[int]) -> None:
     """Halfway between two close scales of the scores, a smooth term is the mean of what it is at them."""
-    low, middle, high = (_scaled(term, 1 + step) for step in (-STEP, 0.0, STEP))
+    low, middle, high = (_scaled(term, 1 + step, shape) for step in (-STEP, 0.0, STEP))
     require(
         middle.dtype == torch.float64,
         f"{name} is {middle.dtype} for float64 samples and scores; do not convert to a fixed type.",
@@ -152,17 +156,17 @@ def _require_double(name: str, term: Any) -> None:
     )
 
 
-def _scaled(term: Any, scale: float) -> Tensor:
-    real, fake = (samples.double() for samples in points(VECTOR))
-    critic = Bent(VECTOR).double()
+def _scaled(term: Any, scale: float, shape: Sequence[int]) -> Tensor:
+    real, fake = (samples.double() for samples in points(shape))
+    critic = Bent(shape).double()
     with torch.no_grad():
         critic.score.weight.mul_(scale)
     value: Tensor = term(game(critic, real, fake)).detach()
     return value
 
 
-def _in_precision(term: Any, dtype: torch.dtype) -> Tensor:
-    real, fake = scored()
+def _in_precision(term: Any, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
+    real, fake = scored(shape=shape)
     value: Tensor = term(_low(real, fake, dtype)).detach()
     return value
 

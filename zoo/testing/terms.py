@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,9 @@ from torch import Tensor
 from zoo.batch import Batch, mean_records
 from zoo.components import Distance, LipschitzConstraint, overrides
 from zoo.draws import Draws
+from zoo.errors import IncompatibleParts
 from zoo.testing.checks import Failed, Skipped, Subject, require
-from zoo.testing.toys import VECTOR, Bent, game, points
+from zoo.testing.toys import LINE, VECTOR, Bent, game, points
 
 Term = Callable[[Batch], Tensor]
 
@@ -43,27 +44,39 @@ def penalty_of(constraint: LipschitzConstraint) -> Term:
     return penalty
 
 
-def toy(seed: int = 0, draws: Draws | None = None, n: int = 16) -> Batch:
-    """A game of a bent critic on vectors."""
-    real, fake = points(VECTOR, n, seed)
-    return game(Bent(VECTOR), real, fake, draws=draws or Draws(seed))
+def shape_of(component: Any) -> tuple[int, ...]:
+    """The shape of the samples that it is tried on: vectors; numbers on the line for a distance that refuses those."""
+    if isinstance(component, Distance):
+        for shape in (VECTOR, LINE):
+            with contextlib.suppress(IncompatibleParts):
+                component.generator_loss(toy(shape=shape))
+                return shape
+    return VECTOR
+
+
+def toy(seed: int = 0, draws: Draws | None = None, n: int = 16, shape: Sequence[int] = VECTOR) -> Batch:
+    """A game of a bent critic on samples of a shape."""
+    real, fake = points(shape, n, seed)
+    return game(Bent(shape), real, fake, draws=draws or Draws(seed))
 
 
 def evaluate(component: Any, seed: int = 0) -> dict[str, Tensor]:
     """Every term, and a distance's estimate, on a batch of its own, without graph."""
-    found = {name: term(toy(seed)).detach() for name, term in terms_of(component).items()}
+    shape = shape_of(component)
+    found = {name: term(toy(seed, shape=shape)).detach() for name, term in terms_of(component).items()}
     if isinstance(component, Distance):
         with torch.no_grad():
-            estimate = component.estimate(toy(seed))
+            estimate = component.estimate(toy(seed, shape=shape))
         found |= {} if estimate is None else {"estimate": estimate}
     return found
 
 
 def train(component: Any, steps: int = STEPS) -> None:
     """Some steps as the trainer does them: every term on a batch, then `after_step` with the means of the records."""
+    shape = shape_of(component)
     for seed in range(steps):
         for name in terms_of(component):
-            batch = toy(seed)
+            batch = toy(seed, shape=shape)
             terms_of(component)[name](batch)
             with torch.no_grad():
                 component.after_step(mean_records(batch.records))
@@ -85,7 +98,7 @@ GENERATORS: dict[str, Callable[[], Any]] = {
 }
 
 
-@contextmanager
+@contextlib.contextmanager
 def global_seed(seed: int) -> Iterator[None]:
     """All global generators seeded; put back afterwards."""
     python, array = random.getstate(), np.random.get_state()

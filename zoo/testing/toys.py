@@ -15,6 +15,7 @@ from zoo.draws import Draws
 from zoo.samples import Scores
 
 VECTOR = (6,)
+LINE = (1,)
 IMAGE = (3, 8, 8)
 CLASSES = 3
 
@@ -155,10 +156,11 @@ def game(critic: nn.Module | None, real: Tensor, fake: Tensor, **fields: Any) ->
     return Batch(critic=critic, real=real, fake=fake, **given)
 
 
-def scored(seed: int = 0, size: float = 1.0, patches: bool = False, n: int = 16) -> tuple[Tensor, Tensor]:
-    """Samples for a `Readout` whose scores are normal with standard deviation `size`."""
-    shape = (5, 2, 3) if patches else (5,)
-    real, fake = points(shape, n, seed)
+def scored(
+    seed: int = 0, size: float = 1.0, patches: bool = False, n: int = 16, shape: Sequence[int] = VECTOR
+) -> tuple[Tensor, Tensor]:
+    """Samples for a `Readout` whose scores are normal with standard deviation `size`; `shape` is for no patches."""
+    real, fake = points((5, 2, 3) if patches else shape, n, seed)
     for samples in (real, fake):
         samples[:, 0] = size * Draws(seed + 100).randn(*samples[:, 0].shape)
         seed += 1

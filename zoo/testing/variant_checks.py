@@ -27,7 +27,7 @@ LONGEST = 160
 """Characters of a summary, which `zoo list` shows on a line."""
 BATCH = 8
 CRITIC_STEPS = 2
-VECTOR, TINY, LARGER = (2,), (1, 8, 8), (1, 32, 32)
+VECTOR, TINY, LARGER, LINE = (2,), (1, 8, 8), (1, 32, 32), (1,)
 
 
 def _variant(subject: Subject) -> Variant:
@@ -107,11 +107,13 @@ def round_trip(subject: Subject) -> None:
 
 @check("variant")
 def trains_and_resumes(subject: Subject) -> None:
-    """It trains on vectors and images to finite losses; a resumed run is bit for bit one that did not stop."""
+    """It trains on vectors and images, or on the line, to finite losses; resumed, as if never stopped, bit for bit."""
     table = _table(subject)
-    refusals = []
-    tried = (None,) if _own_data(table) else (VECTOR, TINY)
+    refusals: list[str] = []
+    tried = (None,) if _own_data(table) else (VECTOR, TINY, LINE)
     for shape in tried:
+        if shape == LINE and len(refusals) < len(tried) - 1:
+            break
         compose = functools.partial(_composed, table, None if shape is None else small_data(shape))
         try:
             compose()
@@ -125,7 +127,10 @@ def trains_and_resumes(subject: Subject) -> None:
             refusals.append(str(error))
         else:
             require_training(compose, "its own data" if shape is None else f"samples {shape}")
-    require(len(refusals) < len(tried), f"it can be trained neither on vectors nor on images: {' '.join(refusals)}")
+    require(
+        len(refusals) < len(tried),
+        f"it can be trained neither on vectors, nor on images, nor on the line: {' '.join(refusals)}",
+    )
 
 
 def _composed(table: Table, dataset: ArrayDataset | None) -> Composition:

@@ -8,11 +8,11 @@ import scipy.stats
 import torch
 from scipy.integrate import quad
 from sklearn.datasets import make_swiss_roll
-from zoo_datasets.densities import Gaussian1D, Grid, Ring, SwissRoll
+from zoo_datasets.densities import Gaussian1D, Grid, Mixture1D, Ring, SwissRoll
 
 from zoo import Draws
 
-ALL = [Ring, Grid, Gaussian1D, SwissRoll]
+ALL = [Ring, Grid, Gaussian1D, Mixture1D, SwissRoll]
 MIXTURES = [
     Ring(),
     Ring(modes=5, radius=2.0, sigma=0.3),
@@ -20,6 +20,8 @@ MIXTURES = [
     Grid(side=4, spacing=1.0, sigma=0.2, scale=0.5),
     Gaussian1D(),
     Gaussian1D(mean=-1.0, sigma=0.25),
+    Mixture1D(),
+    Mixture1D(modes=5, spacing=2.0, sigma=0.05),
 ]
 
 
@@ -54,6 +56,12 @@ def test_scale_multiplies_centres_and_sigma_of_the_grid():
 def test_gaussian_1d_is_one_mode_on_the_line():
     assert Gaussian1D().shape == (1,)
     assert Gaussian1D(mean=-2.0, sigma=0.5).centres.tolist() == [[-2.0]]
+
+
+def test_mixture_1d_has_its_modes_around_0():
+    assert Mixture1D().shape == (1,)
+    assert Mixture1D().centres.tolist() == [[-2.0], [2.0]]
+    assert Mixture1D(modes=3, spacing=1.5, sigma=0.1).centres.tolist() == [[-1.5], [0.0], [1.5]]
 
 
 @pytest.mark.parametrize("density", MIXTURES)

@@ -16,7 +16,7 @@ from zoo import ArrayDataset, Evidence, Sample
 
 
 def frechet(one, other):
-    """As `benchmarks/digits.py` has it: roots of eigenvalues."""
+    """By the roots of the eigenvalues of the covariances' product."""
     difference = one.mean(0) - other.mean(0)
     first, second = np.cov(one, rowvar=False), np.cov(other, rowvar=False)
     roots = np.sqrt(np.linalg.eigvals(first @ second).real.clip(0))
@@ -66,13 +66,13 @@ def _cache(tmp_path_factory):
 
 
 @pytest.mark.parametrize("row", ["half", "gaussian"])
-def test_the_frechet_distance_of_pixels_is_the_benchmarks(row):
+def test_the_frechet_distance_of_pixels_is_that_by_eigenvalues(row):
     expected = frechet(*(2 * pixels - 1 for pixels in table()[row]))
     assert measured("frechet", row)["frechet"] == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("row", ["half", "gaussian"])
-def test_the_frechet_distance_of_a_classifier_is_the_benchmarks_of_its_hidden_layer(row):
+def test_the_frechet_distance_of_a_classifier_is_that_by_eigenvalues_of_its_hidden_layer(row):
     layer = train(digits())
     weight, bias = layer.weight.numpy(), layer.bias.numpy()
     hidden = [np.maximum(pixels @ weight + bias, 0) for pixels in table()[row]]

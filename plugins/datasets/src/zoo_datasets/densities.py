@@ -74,7 +74,7 @@ class Grid(_Mixture):
         sigma: Annotated[float, Setting("standard deviation of every mode, before `scale`", gt=0)] = 0.05,
         scale: Annotated[float, Setting("factor on all lengths", gt=0)] = 1.0,
     ) -> None:
-        ticks = (torch.arange(side, dtype=torch.float64) - (side - 1) / 2) * (spacing * scale)
+        ticks = _ticks(side, spacing * scale)
         super().__init__(torch.cartesian_prod(ticks, ticks).float(), sigma * scale)
 
 
@@ -88,6 +88,19 @@ class Gaussian1D(_Mixture):
         sigma: Annotated[float, Setting("standard deviation", gt=0)] = 1.0,
     ) -> None:
         super().__init__(torch.tensor([[mean]]), sigma)
+
+
+class Mixture1D(_Mixture):
+    """Gaussians on the line, shape (1,), equally far apart around 0: unless more are asked for, two with a gap."""
+
+    def __init__(
+        self,
+        *,
+        modes: Annotated[int, Setting("number of modes", ge=1)] = 2,
+        spacing: Annotated[float, Setting("distance of neighbouring modes", gt=0)] = 4.0,
+        sigma: Annotated[float, Setting("standard deviation of every mode", gt=0)] = 0.5,
+    ) -> None:
+        super().__init__(_ticks(modes, spacing).float()[:, None], sigma)
 
 
 class SwissRoll(Density):
@@ -121,6 +134,11 @@ class SwissRoll(Density):
         angles, weights = _quadrature(self._start, self._end, panels)
         centres = _spiral(angles) / self._divisor
         return mixture_log_density(points, centres, self.noise / self._divisor, weights / weights.sum())
+
+
+def _ticks(count: int, spacing: float) -> Tensor:
+    """So many numbers around 0, equally far apart."""
+    return (torch.arange(count, dtype=torch.float64) - (count - 1) / 2) * spacing
 
 
 def mixture_log_density(points: Tensor, centres: Tensor, sigma: float, weights: Tensor) -> Tensor:

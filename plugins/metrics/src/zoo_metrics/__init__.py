@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from zoo import Metric, hookimpl
 from zoo_metrics.accuracy import ClassifierAccuracy
 from zoo_metrics.copies import Memorisation
+from zoo_metrics.coverage import ClassCoverage
 from zoo_metrics.discrepancies import Energy, Mmd
 from zoo_metrics.frechet import Frechet
 from zoo_metrics.histogram import HistogramJs
@@ -21,6 +22,7 @@ from zoo_metrics.transport import SlicedWasserstein, Wasserstein
 def metric() -> Mapping[str, Callable[..., Metric]]:
     """The metrics of this plugin."""
     return {
+        "class-coverage": ClassCoverage,
         "classifier-accuracy": ClassifierAccuracy,
         "energy": Energy,
         "frechet": Frechet,

@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -32,23 +32,31 @@ _KNOWN: WeakKeyDictionary[Dataset, Classifier] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class Classifier:
-    """The first layer of a trained network; all float64.
+    """A trained network of one hidden layer; all float64.
 
     Attributes:
         low: The smallest number in the data, a scalar.
         scale: The largest less the smallest, a scalar above 0.
         weight: `(D, hidden units)`.
         bias: `(hidden units,)`.
+        last: `(hidden units, classes)`.
+        last_bias: `(classes,)`.
     """
 
     low: Tensor
     scale: Tensor
     weight: Tensor
     bias: Tensor
+    last: Tensor
+    last_bias: Tensor
 
     def hidden(self, rows: Tensor) -> Tensor:
         """The hidden units' activations (ReLU) of `(N, D)`, `(N, hidden units)`."""
         return torch.addmm(self.bias, (rows - self.low) / self.scale, self.weight).relu_()
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """How likely each class is, as logarithms up to a constant, of `(N, D)`, `(N, classes)`."""
+        return torch.addmm(self.last_bias, self.hidden(rows), self.last)
 
 
 def why_none(dataset: Dataset | None) -> str:
@@ -68,7 +76,7 @@ def classifier_of(dataset: Dataset | None) -> Classifier:
     data = cast(ArrayDataset, dataset)
     if data not in _KNOWN:
         path = _cache() / f"classifier-{_key(data)}.npz"
-        kept = _read(path, math.prod(data.shape))
+        kept = _read(path, math.prod(data.shape), data.classes or 0)
         _KNOWN[data] = kept or train(data)
         if kept is None:
             _write(path, _KNOWN[data])
@@ -97,7 +105,8 @@ def train(data: ArrayDataset) -> Classifier:
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         optimizer.step()
-    return Classifier(low, scale, layers[0].detach(), biases[0].detach())
+    first, last = ((weight.detach(), bias.detach()) for weight, bias in zip(layers, biases, strict=True))
+    return Classifier(low, scale, *first, *last)
 
 
 def _rows(data: ArrayDataset, chosen: Tensor) -> Tensor:
@@ -128,15 +137,15 @@ def _key(data: ArrayDataset) -> str:
     return digest.hexdigest()[:32]
 
 
-def _read(path: Path, dimension: int) -> Classifier | None:
+def _read(path: Path, dimension: int, classes: int) -> Classifier | None:
     """What is kept there; None if nothing is, or nothing that can be used."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            parts = [torch.from_numpy(kept[name]) for name in ("low", "scale", "weight", "bias")]
+            parts = [torch.from_numpy(kept[field.name]) for field in fields(Classifier)]
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
         return None
     shapes = [tuple(part.shape) for part in parts]
-    good = shapes == [(), (), (dimension, HIDDEN), (HIDDEN,)] and all(
+    good = shapes == [(), (), (dimension, HIDDEN), (HIDDEN,), (HIDDEN, classes), (classes,)] and all(
         part.dtype == torch.float64 and bool(part.isfinite().all()) for part in parts
     )
     return Classifier(*parts) if good else None

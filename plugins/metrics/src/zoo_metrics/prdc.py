@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor
 
-from zoo import BadData, Evidence, Metric, Setting
+from zoo import BadData, Dataset, Evidence, Metric, Setting
 from zoo_metrics.features import Extractor, FeatureName, Pretrained, Weights
 from zoo_metrics.rows import ROUNDING, distances
 
@@ -40,6 +40,10 @@ class Prdc(Metric):
     def refuse(self, evidence: Evidence) -> None:
         """Raises IncompatibleParts for samples that the features are not for."""
         self.extractor.refuse(evidence)
+
+    def telling(self, dataset: Dataset) -> Mapping[str, float]:
+        """Of points a distance tells more."""
+        return {"": 0.8 if dataset.kind == "image" else 0.4}
 
     def measure(self, evidence: Evidence) -> Mapping[str, float]:
         """The four figures. Raises BadData if a sample has no k-th neighbour."""
