@@ -242,11 +242,14 @@ def test_resnet_pools_by_mean_or_by_sum():
     assert torch.allclose(total(images), 64 * mean(images), rtol=1e-4, atol=1e-4)
 
 
+MLP = {"width": 512, "depth": 3, "activation": "relu", "norm": "none"}
+
+
 @pytest.mark.parametrize(
     ("network", "settings"),
     [
-        (MLPGenerator, {"width": 512, "depth": 3, "activation": "relu", "norm": "none", "latent_dim": 128}),
-        (MLPCritic, {"width": 512, "depth": 3, "activation": "relu", "norm": "none"}),
+        (MLPGenerator, MLP | {"latent_dim": 128, "components": 1, "component_width": 0.2}),
+        (MLPCritic, MLP | {"waves": 0}),
         (DCGANGenerator, {"width": 64, "norm": "batch", "latent_dim": 128, "init": "paper"}),
         (DCGANCritic, {"width": 64, "norm": "none", "init": "paper"}),
         (ResNetGenerator, {"width": 64, "norm": "batch", "latent_dim": 128}),

@@ -96,6 +96,16 @@ class CentreCrop(nn.Module):
         return maps[..., top : top + height, left : left + width]
 
 
+class Maxout(nn.Module):
+    """The largest of each five neighbouring units (Goodfellow et al. 2013): `(N, 5 * units)` to `(N, units)`."""
+
+    pieces = 5
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The maxima."""
+        return values.view(len(values), -1, self.pieces).amax(2)
+
+
 def xavier(layer: _Weighted, gain: float = 1.0) -> _Weighted:
     """`layer` with bias 0 and uniform weights of variance `2 gain^2 / (fan_in + fan_out)` (Glorot 2010)."""
     nn.init.xavier_uniform_(layer.weight, gain)

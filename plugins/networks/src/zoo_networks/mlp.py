@@ -15,10 +15,12 @@ from typing import Annotated, Literal, TypeAlias
 
 from torch import Tensor, nn
 
-from zoo import Critic, Generator, Setting
-from zoo_networks.layers import he, xavier
+from zoo import Critic, Draws, Generator, Setting
+from zoo_networks.fourier import FourierFeatures
+from zoo_networks.layers import Maxout, he, xavier
+from zoo_networks.mixture import MixtureLatent
 
-Activation: TypeAlias = Literal["relu", "leaky_relu", "tanh", "elu", "silu"]
+Activation: TypeAlias = Literal["relu", "leaky_relu", "tanh", "elu", "silu", "maxout"]
 VectorNorm: TypeAlias = Literal["none", "batch", "layer"]
 
 _ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
@@ -27,6 +29,7 @@ _ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "elu": nn.ELU,
     "silu": nn.SiLU,
+    "maxout": Maxout,
 }
 
 
@@ -37,9 +40,12 @@ class MLPGenerator(Generator):
         shape: The samples' shape without N; three sizes mean an image, in [-1, 1].
         width: Units of each hidden layer.
         depth: Number of hidden layers.
-        activation: Nonlinearity of the hidden layers; leaky_relu has the slope 0.2.
+        activation: Nonlinearity of the hidden layers; leaky_relu has the slope 0.2, maxout is over five linear units.
         norm: Normalisation between each hidden layer and its activation.
         latent_dim: Size of the latent points.
+        components: Number of Gaussians that latent points come from; 1 is N(0, I), more are DeLiGAN's, with learnt
+            means and widths.
+        component_width: The standard deviation that each of several starts with.
     """
 
     def __init__(
@@ -51,13 +57,23 @@ class MLPGenerator(Generator):
         activation: Annotated[Activation, Setting("nonlinearity of the hidden layers")] = "relu",
         norm: Annotated[VectorNorm, Setting("normalisation before each activation")] = "none",
         latent_dim: Annotated[int, Setting("size of the latent points", ge=1)] = 128,
+        components: Annotated[int, Setting("Gaussians in latent space; learnt, if there are several", ge=1)] = 1,
+        component_width: Annotated[float, Setting("standard deviation that each starts with", gt=0)] = 0.2,
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
+        self.mixture = MixtureLatent(components, latent_dim, component_width) if components > 1 else None
         self.layers = _perceptron([latent_dim, *[width] * depth, math.prod(shape)], activation, norm)
         self.layers.append(nn.Unflatten(1, shape))
         if len(shape) == 3:
             self.layers.append(nn.Tanh())
+
+    def latent(self, n: int, draws: Draws) -> Tensor:
+        """`n` latent points, `(n, latent_dim)`; those of a mixture are differentiable by its means and widths."""
+        if self.mixture is None:
+            return super().latent(n, draws)
+        points: Tensor = self.mixture(n, draws)
+        return points
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Samples `(N, *shape)` from latent points `(N, latent_dim)`."""
@@ -75,8 +91,9 @@ class MLPCritic(Critic):
         shape: The samples' shape without N.
         width: Units of each hidden layer.
         depth: Number of hidden layers; 0 makes the critic a linear function.
-        activation: Nonlinearity of the hidden layers; leaky_relu has the slope 0.2.
+        activation: Nonlinearity of the hidden layers; leaky_relu has the slope 0.2, maxout is over five linear units.
         norm: Normalisation between each hidden layer and its activation.
+        waves: Number of random Fourier features beside the samples, for structure much finer than the data's extent.
     """
 
     def __init__(
@@ -87,21 +104,26 @@ class MLPCritic(Critic):
         depth: Annotated[int, Setting("hidden layers", ge=0)] = 3,
         activation: Annotated[Activation, Setting("nonlinearity of the hidden layers")] = "relu",
         norm: Annotated[VectorNorm, Setting("normalisation before each activation")] = "none",
+        waves: Annotated[int, Setting("random Fourier features beside the samples", ge=0)] = 0,
     ) -> None:
         super().__init__()
-        self.layers = _perceptron([math.prod(shape), *[width] * depth, 1], activation, norm)
+        inputs = math.prod(shape)
+        self.features = FourierFeatures(inputs, waves) if waves else None
+        self.layers = _perceptron([inputs + 2 * waves, *[width] * depth, 1], activation, norm)
 
     def forward(self, samples: Tensor, condition: Tensor | None = None) -> Tensor:
         """Scores `(N,)` of samples `(N, *shape)`."""
-        scores: Tensor = self.layers(samples.flatten(1))
+        points = samples.flatten(1)
+        scores: Tensor = self.layers(points if self.features is None else self.features(points))
         return scores.squeeze(1)
 
 
 def _perceptron(sizes: list[int], activation: Activation, norm: VectorNorm) -> nn.Sequential:
     layers = nn.Sequential()
+    pieces = Maxout.pieces if activation == "maxout" else 1
     for inputs, outputs in pairwise(sizes[:-1]):
-        layers.append(he(nn.Linear(inputs, outputs, bias=norm == "none")))
-        layers.extend([_vector_norm(norm, outputs), _ACTIVATIONS[activation]()])
+        layers.append(he(nn.Linear(inputs, outputs * pieces, bias=norm == "none")))
+        layers.extend([_vector_norm(norm, outputs * pieces), _ACTIVATIONS[activation]()])
     return layers.append(xavier(nn.Linear(sizes[-2], sizes[-1])))
 
 
