@@ -181,7 +181,7 @@ def test_sources_that_are_none(tmp_path):
             samples_of(str(tmp_path / name), 10)
     with pytest.raises(UsageError, match="No such file"):
         samples_of(str(tmp_path / "none.npy"), 10)
-    with pytest.raises(UsageError, match=f"say image-folder:{tmp_path}"):
+    with pytest.raises(BadData, match=f"the image folder '{tmp_path}' has no image"):
         samples_of(str(tmp_path), 10)
     with pytest.raises(UnknownName, match="Did you mean ring"):
         samples_of("rings", 10)

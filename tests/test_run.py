@@ -148,7 +148,7 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
         zoo.load(tmp_path)
 
 
-def test_a_full_disk_leaves_the_last_checkpoint(finished, tmp_path):
+def test_a_full_disk_leaves_the_last_checkpoint(finished, tmp_path, forked_python):
     code = (
         "import resource, sys, torch, zoo\n"
         "from zoo.folder import Folder; from pathlib import Path\n"

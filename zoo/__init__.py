@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from zoo.adversarial import Adversarial
     from zoo.api import create, list_components, resume, train
     from zoo.batch import Batch
+    from zoo.comparing.run import compare
     from zoo.components import (
         ArrayDataset,
         Backbone,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from zoo.errors import BadData, BadSetting, IncompatibleParts, MissingPackage, UnknownName, ZooError
     from zoo.hookspecs import hookimpl
     from zoo.metrics import Better, Evidence, Metric, Sample
+    from zoo.neural.distance import NeuralDistance, neural_distance
     from zoo.procedures import About, Parts, Phase, Procedure, Want
     from zoo.run import Run, load
     from zoo.samples import Samples, Scores, mean_over_patches
@@ -40,6 +42,7 @@ _HOMES = {
     "zoo.adversarial": ("Adversarial",),
     "zoo.api": ("create", "list_components", "resume", "train"),
     "zoo.batch": ("Batch",),
+    "zoo.comparing.run": ("compare",),
     "zoo.components": (
         "ArrayDataset",
         "Backbone",
@@ -56,6 +59,7 @@ _HOMES = {
     "zoo.errors": ("BadData", "BadSetting", "IncompatibleParts", "MissingPackage", "UnknownName", "ZooError"),
     "zoo.hookspecs": ("hookimpl",),
     "zoo.metrics": ("Better", "Evidence", "Metric", "Sample"),
+    "zoo.neural.distance": ("NeuralDistance", "neural_distance"),
     "zoo.procedures": ("About", "Parts", "Phase", "Procedure", "Want"),
     "zoo.run": ("Run", "load"),
     "zoo.samples": ("Samples", "Scores", "mean_over_patches"),
@@ -84,6 +88,7 @@ __all__ = [
     "LipschitzConstraint",
     "Metric",
     "MissingPackage",
+    "NeuralDistance",
     "Parts",
     "Phase",
     "Procedure",
@@ -98,12 +103,14 @@ __all__ = [
     "Want",
     "ZooError",
     "__version__",
+    "compare",
     "create",
     "hookimpl",
     "is_conditional",
     "list_components",
     "load",
     "mean_over_patches",
+    "neural_distance",
     "read_variants",
     "resume",
     "train",

@@ -77,6 +77,7 @@ class Fit:
         self._saved: int | None = None
         self._row: dict[str, Any] = {}
         self._picture: str | None = None
+        self._seconds, self._since = 0.0, 0.0
 
     def run(self, resume: Mapping[str, Any] | None = None) -> Outcome:
         """Trains, from a checkpoint's state if one is given.
@@ -91,6 +92,7 @@ class Fit:
             if resume is not None:
                 self.trainer.load_state_dict(resume)
                 self._saved = self.trainer.iteration
+                self._seconds = resume.get("seconds", 0.0)
                 self.folder.forget_after(self.trainer.iteration)
                 self.folder.write_recipe(self.trainer.composition.recipe)
             self.folder.write_state("running", self.trainer.iteration)
@@ -112,6 +114,7 @@ class Fit:
         first, start = self.trainer.iteration, time.monotonic()
         with self._bar(first) as bar:
             self._clock, self._clocked = start, first
+            self._since = start
             while self.trainer.iteration < self._train.steps and not self._stop:
                 step = self.trainer.iteration + 1
                 last = step == self._train.steps
@@ -121,7 +124,8 @@ class Fit:
                 if due_log:
                     self._log(bar)
                 if last or _due(step, self._train.sample_every):
-                    self._draw()
+                    with self._aside():
+                        self._draw()
                 if last or _due(step, self._train.checkpoint_every):
                     self._save()
         return self._end(first, time.monotonic() - start)
@@ -169,8 +173,19 @@ class Fit:
 
     def _save(self) -> None:
         self._finite(self.trainer.refuse_divergence)
-        self.folder.save(self.trainer.iteration, self.trainer.state_dict(), self._train.keep)
+        with self._aside():
+            state = {**self.trainer.state_dict(), "seconds": self._seconds}
+            self.folder.save(self.trainer.iteration, state, self._train.keep)
         self._saved = self.trainer.iteration
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Something that is not training, and is left out of its seconds."""
+        self._seconds += time.monotonic() - self._since
+        try:
+            yield
+        finally:
+            self._since = time.monotonic()
 
     def _draw(self) -> None:
         composition = self.trainer.composition

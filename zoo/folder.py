@@ -127,9 +127,13 @@ class Folder:
             torch.save(dict(state), partial)
             _sync(partial)
             partial.replace(path)
+        self.prune(keep)
+        return path
+
+    def prune(self, keep: int) -> None:
+        """Removes all checkpoints but the newest `keep`."""
         for old in self.steps()[:-keep]:
             self._checkpoint(old).unlink(missing_ok=True)
-        return path
 
     def load(self, step: int | None = None) -> dict[str, Any]:
         """The checkpoint of a step, the newest if None. Loads tensors and numbers only.

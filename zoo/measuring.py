@@ -56,6 +56,11 @@ class Figure:
     aim: float | None = None
 
 
+def key_of(metric: str, figure: str) -> str:
+    """What a figure is called among those of several metrics: `frechet:classifier`, `prdc coverage`."""
+    return metric if figure == metric.partition(":")[0] else f"{metric} {figure}"
+
+
 def evidence_of(run: Run, n: int, seed: int = 0) -> Evidence:
     """What metrics may look at in a run, with `n` samples of each kind; of a data set no more than it has.
 
@@ -79,6 +84,16 @@ def evidence_of(run: Run, n: int, seed: int = 0) -> Evidence:
         constraints=run.composition.parts.constraints,
         draws=Draws(seed + 2),
     )
+
+
+def real_evidence(dataset: Dataset, n: int, seed: int = 0) -> Evidence:
+    """What is known of a data set without any run: real samples, judged by themselves. Enough for floors."""
+    size = n if dataset.size is None else min(n, dataset.size)
+
+    def draw() -> Sample:
+        return real_sample(dataset, size, Draws(seed))
+
+    return Evidence(tuple(dataset.shape), dataset.classes, size, draw, draw, dataset, draws=Draws(seed + 2))
 
 
 def real_sample(dataset: Dataset, n: int, draws: Draws) -> Sample:
@@ -134,7 +149,7 @@ def _figures(name: str, metric: Metric, evidence: Evidence, floors: int) -> Iter
         if metric.compares and not bool(sample.values.isfinite().all()):
             raise BadData(f"the {what} samples have values that are NaN or infinite; they cannot be measured.")
     values = measured(name, metric, evidence)
-    below = _floors(name, metric, evidence, floors) if metric.compares and floors else {}
+    below = floors_of(name, metric, evidence, floors)
     aims = metric.aims(evidence)
     for figure, better in metric.figures.items():
         yield Figure(name, figure, values[figure], better, evidence.size, below.get(figure), aims.get(figure))
@@ -158,7 +173,23 @@ def measured(name: str, metric: Metric, evidence: Evidence) -> dict[str, float]:
     return values
 
 
-def _floors(name: str, metric: Metric, evidence: Evidence, count: int) -> dict[str, Floor]:
+def floors_of(name: str, metric: Metric, evidence: Evidence, count: int = FLOORS) -> dict[str, Floor]:
+    """The floors of a metric's figures, by name, which depend on the real samples only.
+
+    Args:
+        name: The metric's name.
+        metric: The metric.
+        evidence: Where real samples come from, and how many are judged.
+        count: How often they are measured.
+
+    Returns:
+        Nothing for a metric that compares nothing, or if `count` is 0.
+
+    Raises:
+        BadData: The metric has no finite figure for real samples.
+    """
+    if not (metric.compares and count):
+        return {}
     found = [measured(name, metric, evidence.between(*pair)) for pair in _real_pairs(evidence, count)]
     size = _floor_size(evidence)
     floors = {}

@@ -36,6 +36,7 @@ class Run:
         step: The iteration of the checkpoint.
         averaged: Whether samples come from the averaged generator.
         components: Where its components were looked up.
+        seconds: The time of training until then, without pictures and checkpoints; 0 if the checkpoint does not say.
     """
 
     folder: Folder
@@ -43,6 +44,7 @@ class Run:
     step: int
     averaged: bool
     components: Components
+    seconds: float = 0.0
 
     def sample(self, n: int = 64, seed: int = 0, labels: Sequence[int] | None = None) -> Tensor:
         """Draws `n` samples `(n, *shape)` on the CPU, in the range of the data: images in [-1, 1].
@@ -157,7 +159,7 @@ def load(
                 network.eval()
     except (RuntimeError, TypeError, KeyError) as error:
         raise BadCheckpoint(f"the checkpoint does not fit the recipe beside it: {error}") from error
-    return Run(folder, composition, state["iteration"], averaged, components)
+    return Run(folder, composition, state["iteration"], averaged, components, state.get("seconds", 0.0))
 
 
 def rebuild(

@@ -20,6 +20,7 @@ COMMANDS = {
     "runs": ("zoo.cli.sample", "runs", "The runs in a folder."),
     "evaluate": ("zoo.cli.evaluate", "evaluate", "Measure the samples of a run, beside what real ones get."),
     "distance": ("zoo.cli.distance", "distance", "Measure how far two sets of samples are apart."),
+    "compare": ("zoo.cli.compare", "compare", "Train contenders alike over several seeds, and say which is better."),
     "install": ("zoo.cli.install", "install", "Install a plugin, checked against the catalogue."),
     "uninstall": ("zoo.cli.install", "uninstall", "Remove a plugin."),
     "plugins": ("zoo.cli.plugins", "plugins_command", "The installed plugins and their state."),

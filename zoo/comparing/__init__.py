@@ -1,0 +1,1 @@
+"""Fair comparison: the same data, networks and budget, several seeds, and how sure the difference is."""
