@@ -10,7 +10,6 @@ import torch
 import zoo_relativistic
 from torch import nn
 
-import zoo.testing
 from zoo import Batch, Critic, Generator
 
 Relativistic = zoo_relativistic.distance()["relativistic"]
@@ -23,11 +22,6 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.mark.parametrize("case", zoo.testing.cases("zoo-relativistic"), ids=str)
-def test_conformance(case):
-    case.check()
 
 
 class Itself(Critic):

@@ -11,29 +11,29 @@ class FourierFeatures(nn.Module):
 
     A perceptron of coordinates learns coarse structure first, and structure much finer than the data's extent hardly
     ever. Waves have random directions and log-uniform wave numbers between `lowest` and `highest`. Their amplitudes
-    fall with the wave number k, as `(k / lowest) ** -decay`, so that coarse structure still comes first. Not trained.
+    start as `(k / lowest) ** -decay` of the wave number k, so that coarse structure still comes first, and are trained:
+    an optimiser moves their logarithms, so that fine waves grow from nothing over thousands of steps.
 
     Args:
         inputs: Coordinates of a point.
         waves: The number of waves.
         lowest: The smallest wave number, in radians per unit of length.
         highest: The largest.
-        decay: How fast amplitudes fall with the wave number.
+        decay: How fast the first amplitudes fall with the wave number.
     """
 
     directions: Tensor
-    amplitudes: Tensor
 
     def __init__(
-        self, inputs: int, waves: int, *, lowest: float = 0.5, highest: float = 100.0, decay: float = 3.5
+        self, inputs: int, waves: int, *, lowest: float = 0.5, highest: float = 100.0, decay: float = 3.0
     ) -> None:
         super().__init__()
         numbers = lowest * (highest / lowest) ** torch.rand(waves)
         directions = nn.functional.normalize(torch.randn(inputs, waves), dim=0)
         self.register_buffer("directions", directions * numbers)
-        self.register_buffer("amplitudes", (numbers / lowest) ** -decay)
+        self.log_amplitudes = nn.Parameter(-decay * (numbers / lowest).log())
 
     def forward(self, points: Tensor) -> Tensor:
         """The points, the sines and the cosines."""
-        angles = points @ self.directions
-        return torch.cat([points, self.amplitudes * angles.sin(), self.amplitudes * angles.cos()], dim=1)
+        angles, amplitudes = points @ self.directions, self.log_amplitudes.exp()
+        return torch.cat([points, amplitudes * angles.sin(), amplitudes * angles.cos()], dim=1)
