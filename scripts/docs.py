@@ -32,7 +32,8 @@ def variants() -> None:
     cog.outl("| variant | what it is | paper |\n|---|---|---|")
     for entry in plugins.index.select("variant"):
         variant = plugins.load(entry)
-        cog.outl(f"| `{entry.name}` | {variant.summary} | [{variant.authors}, {variant.year}]({variant.paper}) |")
+        paper = f"[{variant.authors}, {variant.year}]({variant.paper})" if variant.paper else "-"
+        cog.outl(f"| `{entry.name}` | {variant.summary} | {paper} |")
 
 
 def components() -> None:

@@ -503,14 +503,14 @@ def test_the_command_prints_a_table_that_fits_and_a_verdict(zoo_command):
         "CONTENDER  RUNS  MEAN ± STD",
         "2/2",
         "sliced-wasserstein sliced (lower is better, floor",
-        "beats a run of the upper one",
+        "beats a run of the column",
     ):
         assert text in out.stdout
     assert "verdict  " in out.stdout
     assert "mode-coverage modes (higher)" in out.stdout
     page = Path("here/report.html").read_text()
     assert "wgan" in page
-    assert out.stderr == ""
+    assert out.stderr == "Seeds: 2 cannot decide between 2 contenders; 4 are the least that can.\n"
     found = json.loads(zoo_command("compare", "vanilla", "wgan", *OPTIONS, "--out", "here", "--json").stdout)
     assert found["missing"] == 0
     assert [each["label"] for each in found["summaries"]["prdc coverage"]] == ["vanilla", "wgan"]

@@ -248,5 +248,6 @@ def test_the_command_measures_distances(zoo_command, tmp_path):
     w1 = next(figure for figure in said["figures"] if figure["name"] == "w1")
     assert w1["value"] == pytest.approx(2.0, abs=1e-5)
     assert w1["floor"]["mean"] < 0.5
+    assert "say what to measure by" in zoo_command("distance", "one.npy", "other.npy", code=2).stderr
     assert "have no distance" in zoo_command("distance", "one.npy", "digits", "--by", "energy", code=2).stderr
     assert "names no samples" in zoo_command("distance", "one.npy", "none", "--by", "energy", code=2).stderr

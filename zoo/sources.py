@@ -114,7 +114,10 @@ def _from_file(path: Path) -> Sample:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise BadData(f"{path} is no array of numbers: {error}.") from error
+        raise BadData(
+            f"{path} is no array of numbers as numpy.save and numpy.savez write it, or it is damaged. Arrays of "
+            "Python objects are not read, since that may run code."
+        ) from error
     if len(arrays) != 1:
         raise BadData(f"{path} holds {len(arrays)} arrays ({', '.join(sorted(arrays))}); it must hold one.")
     return Sample(as_samples(next(iter(arrays.values())), str(path)))

@@ -127,10 +127,10 @@ def _print(comparison: Comparison, place: Place, report: Path) -> None:
     rows = [
         ("budget", f"{budget}; {comparison.about.get('jobs', '')}".rstrip("; ")),
         ("verdict", verdict(comparison)),
-        ("report", str(report)),
-        ("folder", str(place.path)),
     ]
     print_table(("RESULT", ""), rows)
+    # Apart from the table, which would break a long path.
+    click.echo(f"report   {report}\nfolder   {place.path}")
 
 
 def _print_main(comparison: Comparison, key: str) -> None:
@@ -162,7 +162,7 @@ def _print_odds(comparison: Comparison, key: str) -> None:
     if not odds:
         return
     labels = [each.label for each in comparison.contenders]
-    click.echo("\nHow probably a run of the left one beats a run of the upper one")
+    click.echo("\nHow probably a run of the row beats a run of the column")
     shown = {pair: percent(each.probability) for pair, each in odds.items()}
     rows = [(_short(one), [shown.get((one, other), "-") for other in labels]) for one in labels]
     _print_wide("", [_short(label) for label in labels], rows)

@@ -22,7 +22,7 @@ NEURAL = "neural"
 @click.command()
 @click.argument("one")
 @click.argument("other")
-@click.option("--by", required=True, metavar="METRIC", help="NAME, NAME:VALUE of its first setting, or neural:VARIANT.")
+@click.option("--by", default="", metavar="METRIC", help="NAME, NAME:VALUE of its first setting, or neural:VARIANT.")
 @click.option("-n", "count", default=10_000, show_default=True, help="How many samples of each at most.")
 @click.option(
     "--floors", default=5, show_default=True, type=click.IntRange(min=0), help="Times that a floor is measured."
@@ -58,8 +58,11 @@ def distance(one: str, other: str, by: str, json_: bool, **options: Any) -> None
       zoo distance real.npy fake.npy --by neural:wgan-lp
       zoo distance digits photos/ --by neural:vanilla --seeds 2 --set train.steps=300
     """
+    from zoo.errors import UsageError
     from zoo.plugins import installed
 
+    if not by:
+        raise UsageError("say what to measure by: --by wasserstein, --by neural:wgan-lp, or one of 'zoo list metric'.")
     for file in options["files"]:
         installed().add_file(file)
     name, _, variant = by.partition(":")
@@ -160,7 +163,7 @@ def _evidence(one: Sample, other: Sample, seed: int) -> Evidence:
 
     shapes = [tuple(sample.values.shape[1:]) for sample in (one, other)]
     if shapes[0] != shapes[1]:
-        raise BadData(f"samples of the shapes {shapes[0]} and {shapes[1]} have no distance.")
+        raise BadData(f"samples of the shapes {shapes[0]} and {shapes[1]} have no distance; the shapes must be equal.")
     labels = one.labels
     return Evidence(
         shape=shapes[0],

@@ -120,6 +120,8 @@ def print_figures(figures: list[Figure]) -> None:
     if any(f.floor for f in figures):
         sizes = sorted({f.floor.size for f in figures if f.floor})
         click.echo(f"\nFloor: real samples against others, {' or '.join(map(str, sizes))} of each; mean and deviation.")
+    if any(f.floor and f.floor.size < f.size for f in figures):
+        click.echo("Of fewer samples most floors are higher: a figure below its floor is not better than real.")
     if any(f.aim is not None for f in figures):
         click.echo("\nAim: what the figure should come to, such as the C of the critic's Lipschitz constraint.")
 

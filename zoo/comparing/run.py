@@ -17,6 +17,7 @@ from zoo.comparing.place import Place, missing
 from zoo.comparing.plan import DEFAULT_POINTS, DEFAULT_SAMPLES, DEFAULT_SEEDS, Plan, Request, cores, plan, with_steps
 from zoo.comparing.rates import rates
 from zoo.comparing.results import Comparison
+from zoo.comparing.verdict import fewest_seeds
 from zoo.devices import resolve_device
 from zoo.errors import UsageError
 from zoo.plugins import installed
@@ -135,6 +136,7 @@ def carry_out(request: Request, out: Path | None, way: Way, say: Callable[[str],
     if way.jobs is not None and way.jobs < 1:
         raise UsageError(f"--jobs must be at least 1, not {way.jobs}.")
     planned = plan(request, say)
+    _warn_of_few_seeds(planned.comparison, say)
     place = Place(out or _default_folder(planned.comparison))
     comparison = place.united(planned.comparison)
     jobs = way.jobs or (1 if resolve_device(request.device).type == "cuda" else cores())
@@ -147,6 +149,17 @@ def carry_out(request: Request, out: Path | None, way: Way, say: Callable[[str],
     finally:
         executor.close()
     return place, place.read() or comparison
+
+
+def _warn_of_few_seeds(comparison: Comparison, say: Callable[[str], None]) -> None:
+    """Says before hours of training what they cannot show."""
+    trained = [contender for contender in comparison.contenders if contender.run is None]
+    if len(trained) < 2:
+        return
+    needed = fewest_seeds(len(trained))
+    if len(comparison.seeds) < needed:
+        seeds = len(comparison.seeds)
+        say(f"Seeds: {seeds} cannot decide between {len(trained)} contenders; {needed} are the least that can.")
 
 
 class _Carrier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -129,11 +130,22 @@ def _chance(found: Ranking) -> Iterator[str]:
 
 def _seeds(found: Ranking, sums: dict[str, Summary]) -> Iterator[str]:
     if _too_few(found, sums):
-        needed = next(n for n in count(2) if least_chance(n, n) * found.pairs <= SURE)
         yield (
             f"With {_seeds_each(found, sums)} each, even one that wins every pair cannot be told from a lucky one: "
-            f"{needed} seeds each are the least that can decide between {len(found.order)} contenders."
+            f"{fewest_seeds(len(found.order))} seeds each are the least that can decide between {len(found.order)} "
+            "contenders."
         )
+
+
+def fewest_seeds(contenders: int) -> int:
+    """The least number of seeds of each that can decide between two contenders or more.
+
+    Examples:
+        >>> [fewest_seeds(n) for n in (2, 3, 4, 5)]
+        [4, 5, 5, 6]
+    """
+    pairs = math.comb(contenders, 2)
+    return next(n for n in count(2) if least_chance(n, n) * pairs <= SURE)
 
 
 def _seeds_each(found: Ranking, sums: dict[str, Summary]) -> str:

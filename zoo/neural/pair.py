@@ -65,7 +65,8 @@ def paired(one: Tensor, other: Tensor, draws: Draws) -> Pair:
         BadData: Their shapes differ, or there are fewer than `LEAST` of either.
     """
     if one.shape[1:] != other.shape[1:]:
-        raise BadData(f"samples of the shapes {tuple(one.shape[1:])} and {tuple(other.shape[1:])} have no distance.")
+        shapes = f"{tuple(one.shape[1:])} and {tuple(other.shape[1:])}"
+        raise BadData(f"samples of the shapes {shapes} have no distance; the shapes must be equal.")
     size = min(len(one), len(other))
     if size < LEAST:
         raise BadData(f"a neural distance needs {LEAST} samples of each kind or more; there are {size}.")
