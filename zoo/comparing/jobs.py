@@ -90,7 +90,7 @@ def attempt(task: Task, notes: Path) -> tuple[str, Any]:
     """
     if (notes / STOP).exists():
         return task.name, None
-    note = notes / f"{task.name}.begun"
+    note = _note(task, notes)
     begun = int(note.read_text()) if note.is_file() else 0
     if begun >= ATTEMPTS:
         result = task.failed(DIED)
@@ -100,6 +100,10 @@ def attempt(task: Task, notes: Path) -> tuple[str, Any]:
         result = task()
     note.unlink(missing_ok=True)
     return task.name, result
+
+
+def _note(task: Task, notes: Path) -> Path:
+    return notes / f"{task.name}.begun"
 
 
 @dataclass
@@ -165,6 +169,7 @@ class Pool(Executor):
                 yield task, found[0][1]
                 return
         if not self.stop.wanted:
+            _note(task, self.notes).unlink(missing_ok=True)
             yield task, task.failed(DIED)
 
     def _until_broken(self, tasks: Sequence[Task], begun: Begun, started: list[str]) -> Iterator[tuple[str, Any]]:
