@@ -19,7 +19,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from mode_tables import written
 
 import zoo
 from zoo.api import compose_table
-from zoo.errors import BadRun, Diverged
+from zoo.errors import BadRun, Diverged, IncompatibleParts
 from zoo.folder import Folder
 from zoo.measuring import evaluate, evidence_of
 from zoo.recipe import Table, layered, named_table, normalized
@@ -94,6 +94,23 @@ def jobs(arguments: argparse.Namespace) -> Iterator[Job]:
             for variant in chosen:
                 for data in arguments.data:
                     yield Job(networks, variant, data, seed, arguments.steps or STEPS[networks])
+
+
+def trainable(todo: Iterable[Job]) -> list[Job]:
+    """The runs that can be made; what a variant cannot do on these data is printed once."""
+    refused: dict[tuple[str, str], str] = {}
+    possible = []
+    for job in todo:
+        kind = (job.variant, job.data)
+        if kind in refused:
+            continue
+        try:
+            compose_table(job.table(), device="cpu")
+            possible.append(job)
+        except IncompatibleParts as error:
+            refused[kind] = str(error)
+            print(f"{job.variant} cannot be trained on {job.data}: {error}", flush=True)
+    return possible
 
 
 def steps_left(job: Job, out: Path) -> int:
@@ -181,7 +198,7 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what it would cost")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    todo = list(jobs(arguments))
+    todo = trainable(jobs(arguments))
     announce(todo, arguments.out)
     if arguments.dry_run:
         return

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+from mode_coverage import Job, trainable
 from mode_tables import BEGIN, END, PUBLISHED, mean, summary, table, written
 
 
@@ -58,3 +59,9 @@ def test_only_what_stands_between_the_marks_is_replaced():
 def test_a_document_without_the_marks_is_refused():
     with pytest.raises(ValueError, match="no part between"):
         written("nothing", [])
+
+
+def test_what_cannot_be_trained_is_said_once_and_left_out(capsys):
+    todo = [Job("small", variant, "ring", seed, 10) for seed in (0, 1) for variant in ("histogram-js", "wgan")]
+    assert [job.variant for job in trainable(todo)] == ["wgan", "wgan"]
+    assert capsys.readouterr().out.count("histogram-js cannot be trained on ring") == 1
