@@ -249,6 +249,19 @@ def test_the_verdict_tells_the_floor_the_odds_and_the_failures():
     assert "Failed: a in 1 of 5 runs and b in 2 of 5 runs" in said
 
 
+def test_an_interval_without_extent_is_no_certainty():
+    said = verdict(comparison({"a": [1.0, 1.1, 1.2], "b": [2.0, 2.1, 2.2]}))
+    assert "A run of a beats a run of b in 100% of all pairs of seeds: undecided." in said
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(12.0, False), (13.0, True)])
+def test_a_difference_in_seconds_is_told(seconds, told):
+    found = comparison({"a": [1.0, 1.1], "b": [2.0, 2.1]})
+    later = [replace(each, points=tuple(replace(p, seconds=seconds) for p in each.points)) for each in found.of("b")]
+    said = verdict(replace(found, cells=[*found.of("a"), *later]))
+    assert ("They did not train equally long: a 10 s a run, b 13 s." in said) == told
+
+
 @pytest.mark.parametrize(
     ("runs", "scale", "said"),
     [

@@ -143,6 +143,9 @@ def _samples(one: str, other: str, options: dict[str, Any]) -> list[Sample]:
         found[number] = samples_of(
             sources[number], options["count"], options["seed"] + number, shape=shape, device=options["device"]
         )
+        if is_image_folder(sources[number]):
+            read = " x ".join(map(str, found[number].values.shape[1:]))
+            click.echo(f"{sources[number]}: {len(found[number])} images, converted to {read}.", err=True)
     return [found[number] for number in sources]
 
 

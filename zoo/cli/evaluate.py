@@ -122,6 +122,8 @@ def print_figures(figures: list[Figure]) -> None:
         click.echo(f"\nFloor: real samples against others, {' or '.join(map(str, sizes))} of each; mean and deviation.")
     if any(f.floor and f.floor.size < f.size for f in figures):
         click.echo("Of fewer samples most floors are higher: a figure below its floor is not better than real.")
+    if any(f.better == "lower" and f.value < 0 for f in figures):
+        click.echo("Below 0 where lower is better is as good as 0: less than is usual among real samples.")
     if any(f.aim is not None for f in figures):
         click.echo("\nAim: what the figure should come to, such as the C of the critic's Lipschitz constraint.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -14,6 +15,8 @@ from zoo.comparing.statistics import SURE, Odds, Ranking, Summary, beats, missin
 
 WORDS = ((0.95, "almost always"), (0.71, "usually"), (0.5, "more often than not"))
 """What decided odds are called, from which probability on; 0.71 is Vargha and Delaney's large effect (2000)."""
+MUCH_LONGER = 1.25
+"""From which ratio on the seconds of two contenders are worth a sentence."""
 AGAINST = {"almost always": "almost never", "usually": "seldom", "more often than not": "less often than not"}
 """The same of the contender that is worse."""
 
@@ -51,7 +54,7 @@ def judge(comparison: Comparison, odds: Mapping[tuple[str, str], Odds] | None = 
     key, scale = next(iter(comparison.scales.items()))
     sums = {each.label: each for each in summaries(comparison, key)}
     found = ranking(beats(comparison, key) if odds is None else odds)
-    rest = (*_failures(list(sums.values())), *_gaps(comparison))
+    rest = (*_failures(list(sums.values())), *_gaps(comparison), *_unequal_times(comparison))
     if found is None or sums[found.leader].mean is None:
         figures = [_figure(each, scale) for each in sums.values() if each.mean is not None]
         return Judgement(_nothing_to_tell(list(sums.values()), scale), tuple(figures), rest=rest)
@@ -106,10 +109,12 @@ def beside_floor(value: float, scale: Scale) -> str:
 def _odds(found: Ranking) -> Iterator[str]:
     leader, closest = found.leader, found.closest
     odds = found.odds[closest]
-    share, low, high = (percent(each) for each in (odds.probability, odds.low, odds.high))
+    share, interval = percent(odds.probability), f" (95% interval {percent(odds.low)} to {percent(odds.high)})"
+    # Where every pair says the same, resampling says so too, which would look like certainty.
+    interval = "" if odds.low == odds.high else interval
     yield (
-        f"A run of {leader} beats a run of {closest} in {share} of all pairs of seeds "
-        f"(95% interval {low} to {high}): {word(odds, found.pairs)}."
+        f"A run of {leader} beats a run of {closest} in {share} of all pairs of seeds{interval}: "
+        f"{word(odds, found.pairs)}."
     )
     others = sorted(each.probability for label, each in found.odds.items() if label != closest)
     if others:
@@ -170,6 +175,20 @@ def _failures(sums: Sequence[Summary]) -> Iterator[str]:
 def _gaps(comparison: Comparison) -> Iterator[str]:
     if gaps := sum(len(seeds) for seeds in missing(comparison).values()):
         yield f"The comparison is not finished: {gaps} run{'s are' if gaps > 1 else ' is'} still to be made."
+
+
+def _unequal_times(comparison: Comparison) -> Iterator[str]:
+    """A difference in time that the reader should know of: more seconds may be why a contender is better."""
+    seconds = {
+        contender.label: statistics.median(cell.points[-1].seconds for cell in finished)
+        for contender in comparison.contenders
+        if (finished := [c for c in comparison.of(contender.label) if c.state == "finished" and c.points])
+    }
+    if not seconds:
+        return
+    fast, slow = min(seconds, key=seconds.__getitem__), max(seconds, key=seconds.__getitem__)
+    if seconds[slow] > MUCH_LONGER * seconds[fast]:
+        yield f"They did not train equally long: {fast} {seconds[fast]:.3g} s a run, {slow} {seconds[slow]:.3g} s."
 
 
 def word(odds: Odds, pairs: int) -> str:
