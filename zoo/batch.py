@@ -42,7 +42,7 @@ class Batch:
         witness: `(scores, batch) -> (N,)`, what slopes differentiate; the scores unless a distance says otherwise.
         draws: Where `rand` and `randn` come from.
         track: Whether scored points are tracked, so that slopes reuse the forward that made the scores.
-        step: The iteration, from 0.
+        step: The iteration, from 0; or a function that says it.
         due: The lazy terms that are due in this step; None means all.
     """
 
@@ -58,7 +58,7 @@ class Batch:
         witness: Callable[[Tensor, Batch], Tensor] | None = None,
         draws: Draws | None = None,
         track: bool = True,
-        step: int = 0,
+        step: int | Callable[[], int] = 0,
         due: frozenset[str] | None = None,
     ) -> None:
         self._critic = critic
@@ -72,7 +72,7 @@ class Batch:
         self._witness = witness
         self._draws = draws
         self._track = track
-        self.step = step
+        self._step = step
         self._due = due
         self._points: dict[Hashable, Samples] = {}
         self._asked: list[Where] = []
@@ -84,6 +84,11 @@ class Batch:
     def records(self) -> dict[str, list[Tensor]]:
         """What components recorded, by name; scalars without graph."""
         return self._ledger.records
+
+    @property
+    def step(self) -> int:
+        """The iteration, from 0."""
+        return self._step() if callable(self._step) else self._step
 
     @property
     def differentiated(self) -> bool:
@@ -195,7 +200,7 @@ class Batch:
             witness=self._witness,
             draws=self._drawer(),
             track=self._track,
-            step=self.step,
+            step=self._step,
             due=self._due,
             **conditions,
         )

@@ -89,6 +89,10 @@ class Diverged(ZooError):
     """A loss became NaN or infinite."""
 
 
+class Uncapturable(ZooError):
+    """A computation that cannot be captured once and repeated, and why."""
+
+
 class OutOfMemory(ZooError):
     """The device has too little memory for what a recipe asks."""
 

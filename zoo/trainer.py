@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import functools
+import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from zoo.batch import Batch, mean_records
-from zoo.components import Distance, LipschitzConstraint, is_conditional
+from zoo.captured import Evaluated, set_gradients
+from zoo.components import Distance, LipschitzConstraint
 from zoo.compose import Composition
 from zoo.data import Batches
 from zoo.devices import derived, global_states, set_global_states
@@ -20,8 +22,12 @@ from zoo.draws import Draws
 from zoo.errors import BadCheckpoint, BadRecipe, Diverged
 from zoo.folder import FORMAT
 from zoo.history import History
+from zoo.losses import Due, PhaseLoss, Real
 from zoo.procedures import Phase
 from zoo.training import factor
+
+if TYPE_CHECKING:
+    from zoo.compiled import Compiler
 
 
 class Trainer:
@@ -29,13 +35,15 @@ class Trainer:
 
     Args:
         composition: What is trained.
+        say: Is told what a user should know, such as what cannot be compiled; prints to stderr if not given.
 
     Raises:
         BadRecipe: A phase has nothing to train, or `train.optimizers` names no phase.
     """
 
-    def __init__(self, composition: Composition) -> None:
+    def __init__(self, composition: Composition, say: Callable[[str], None] | None = None) -> None:
         self.composition = composition
+        self.say = say or _say
         self.train = composition.training.train
         self.iteration = 0
         self.estimate: Tensor | None = None
@@ -54,6 +62,11 @@ class Trainer:
         self._counts = {phase.name: 0 for phase in composition.phases}
         self._listeners = [c for c in composition.parts.stateful if _listens(c)]
         self._training: tuple[str, ...] | None = None
+        n = self.train.batch_size // self.train.micro_batches
+        self._losses = {
+            phase.name: PhaseLoss(composition, phase, n, self.train.micro_batches) for phase in composition.phases
+        }
+        self._compiler = self._start_compiler()
         self._history = History(device)
         self.average = self._start_average()
         for network in composition.networks.values():
@@ -161,69 +174,73 @@ class Trainer:
 
     def _step(self, phase: Phase, estimate: bool) -> None:
         self._train_only(phase.trains)
-        optimizer, inputs = self._optimizers[phase.name], self._inputs(phase)
-        due = self._due(phase)
+        optimizer, due = self._optimizers[phase.name], self._due(phase)
         optimizer.zero_grad(set_to_none=True)
         records: dict[str, list[Tensor]] = defaultdict(list)
+        batch: Batch | None = None
         for _ in range(self.train.micro_batches):
-            batch = self._draw(phase, due)
-            self._loss(phase, batch).backward(inputs=inputs)  # type: ignore[no-untyped-call]
-            for name, values in batch.records.items():
-                records[name] += values
+            found = None if estimate else self._compiled_gradients(phase, due)
+            if found is None:
+                batch, terms = self._backward(phase, due)
+                found = Evaluated((), terms, batch.records)
+            self._note(phase, found, records)
         optimizer.step()
         self._counts[phase.name] += 1
         with torch.no_grad():
             if phase.after is not None:
                 phase.after()
             self._tell(phase, records)
-            if estimate and phase.estimates:
+            if estimate and phase.estimates and batch is not None:
                 self._estimate(batch)
 
-    def _loss(self, phase: Phase, batch: Batch) -> Tensor:
-        terms = phase.loss(batch)
-        total: Tensor | None = None
-        for name, term in terms.items():
-            self._history.add(phase.name, name, self.iteration, term.detach())
-            if phase.lazy.get(name, 1) > 1:
-                term = term * phase.lazy[name]
-            total = term if total is None else total + term
-        if total is None:
-            raise BadRecipe(f"the {phase.name} phase has no loss.")
-        return total / self.train.micro_batches if self.train.micro_batches > 1 else total
+    def _backward(self, phase: Phase, due: Due) -> tuple[Batch, Mapping[str, Tensor]]:
+        """One micro-batch, eagerly: adds its gradients to those of the parameters."""
+        loss = self._losses[phase.name]
+        batch = loss.game(self._draw_real, self.draws, due, self.iteration)
+        total, terms = loss(batch)
+        total.backward(inputs=self._inputs(phase))
+        return batch, terms
 
-    def _due(self, phase: Phase) -> frozenset[str] | None:
+    def _compiled_gradients(self, phase: Phase, due: Due) -> Evaluated | None:
+        """The same by a compiled function; None where that is not wanted or not possible."""
+        if self._compiler is None:
+            return None
+        inputs = self._inputs(phase)
+        found = self._compiler.evaluate(self._losses[phase.name], due, inputs)
+        if found is not None:
+            set_gradients(inputs, found.gradients)
+        return found
+
+    def _note(self, phase: Phase, found: Evaluated, records: dict[str, list[Tensor]]) -> None:
+        for name, term in found.terms.items():
+            self._history.add(phase.name, name, self.iteration, term.detach())
+        for name, values in found.records.items():
+            records[name] += values
+
+    def _draw_real(self) -> Real:
+        return self.batches.draw(self.train.batch_size // self.train.micro_batches)
+
+    @contextlib.contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """Whatever is computed inside leaves no trace in random numbers, batches and buffers."""
+        sources: list[Draws | Batches] = [self.draws, self.batches]
+        states = [source.state_dict() for source in sources]
+        buffers = [(b, b.clone()) for loss in self._losses.values() for b in loss.buffers()]
+        try:
+            with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+                yield
+        finally:
+            for source, state in zip(sources, states, strict=True):
+                source.load_state_dict(state)
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+
+    def _due(self, phase: Phase) -> Due:
         if all(every == 1 for every in phase.lazy.values()):
             return None
         count = self._counts[phase.name]
         return frozenset(term for term, every in phase.lazy.items() if count % every == 0)
-
-    def _draw(self, phase: Phase, due: frozenset[str] | None) -> Batch:
-        """A micro-batch whose samples are drawn when a loss first asks for them."""
-        n = self.train.batch_size // self.train.micro_batches
-        real = functools.cache(lambda: self.batches.draw(n))
-        generator = self.composition.parts.networks.get("generator")
-        trained = "generator" in phase.trains
-
-        def fake() -> Tensor:
-            assert generator is not None
-            with torch.set_grad_enabled(trained):
-                samples: Tensor = (
-                    generator(batch.z, batch.fake_condition) if is_conditional(generator) else generator(batch.z)
-                )
-            return samples
-
-        batch = self.composition.batch(
-            real=lambda: real()[0],
-            fake=fake,
-            z=lambda: generator.latent(n, self.draws),  # type: ignore[union-attr, operator]
-            real_condition=lambda: real()[1],
-            fake_condition=lambda: real()[1],
-            draws=self.draws,
-            track=not trained,
-            step=self.iteration,
-            due=due,
-        )
-        return batch
 
     def _train_only(self, trained: tuple[str, ...]) -> None:
         """Freezes all but the named parts; what was frozen when it was built stays so."""
@@ -257,6 +274,14 @@ class Trainer:
             for group, rate in zip(optimizer.param_groups, self._rates[name], strict=True):
                 group["lr"] = rate * share
 
+    def _start_compiler(self) -> Compiler | None:
+        if not self.train.compile:
+            return None
+        # It takes seconds to import, and most runs do without.
+        from zoo.compiled import Compiler
+
+        return Compiler(self._draw_real, self.draws, self._undisturbed, self.say)
+
     def _start_average(self) -> nn.Module | None:
         generator = self.composition.networks.get("generator")
         if generator is None or self.train.average == 0:
@@ -271,6 +296,10 @@ class Trainer:
         torch._foreach_lerp_(list(average.parameters()), list(generator.parameters()), 1 - decay)
         for mine, its in zip(average.buffers(), generator.buffers(), strict=True):
             mine.copy_(its)
+
+
+def _say(text: str) -> None:
+    print(f"zoo: {text}", file=sys.stderr)
 
 
 def _listens(component: Distance | LipschitzConstraint) -> bool:

@@ -35,6 +35,7 @@ class Train:
     schedule_steps: Annotated[int, Setting("iterations until the rates are at their end; 0 for steps", ge=0)] = 0
     average: Annotated[float, Setting("decay of the averaged generator; 0 for none", ge=0, lt=1)] = 0.999
     precision: Annotated[Literal["32", "bf16"], Setting("arithmetic of the networks")] = "32"
+    compile: Annotated[bool, Setting("compile losses with their gradients, where that works")] = False
     seed: Annotated[int, Setting("what every random number follows from", ge=0)] = 0
     log_every: Annotated[int, Setting("iterations between two lines of metrics", ge=1)] = 50
     sample_every: Annotated[int, Setting("iterations between two sample pictures; 0 for the end only", ge=0)] = 1000

@@ -15,7 +15,7 @@ from zoo.recipe import Table, layered, named_table, normalized, parse_assignment
 
 RESUMABLE = {"--resume", "--steps", "--device", "--plugin", "--quiet", "--json"}
 """Options that go with --resume."""
-TRAINING = ("steps", "batch_size", "seed", "precision")
+TRAINING = ("steps", "batch_size", "seed", "precision", "compile")
 
 
 @click.command()
@@ -37,6 +37,7 @@ TRAINING = ("steps", "batch_size", "seed", "precision")
 @click.option("--batch-size", type=int, help="Samples per optimiser step.")
 @click.option("--seed", type=int, help="What every random number follows from.")
 @click.option("--precision", type=click.Choice(["32", "bf16"]), help="Arithmetic of the networks.")
+@click.option("--compile/--no-compile", default=None, help="Compile losses with their gradients, where that works.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--name", default="", help="The run's name; made from variant, data set and seed if not given.")
 @click.option("--out", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of runs.")
