@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -44,6 +45,8 @@ class Batch:
         track: Whether scored points are tracked, so that slopes reuse the forward that made the scores.
         step: The iteration, from 0; or a function that says it.
         due: The lazy terms that are due in this step; None means all.
+        apart: A context in which slopes have a forward of their own, such as one of higher precision; None for the
+            forward that made the scores.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Batch:
         track: bool = True,
         step: int | Callable[[], int] = 0,
         due: frozenset[str] | None = None,
+        apart: Callable[[], AbstractContextManager[None]] | None = None,
     ) -> None:
         self._critic = critic
         self._given: dict[str, Any] = {
@@ -74,6 +78,7 @@ class Batch:
         self._track = track
         self._step = step
         self._due = due
+        self._apart = apart
         self._points: dict[Hashable, Samples] = {}
         self._asked: list[Where] = []
         self._scored: dict[Hashable, Scores] = {}
@@ -202,6 +207,7 @@ class Batch:
             track=self._track,
             step=self._step,
             due=self._due,
+            apart=self._apart,
             **conditions,
         )
         game._ledger = self._ledger
@@ -259,15 +265,20 @@ class Batch:
         )
         return between if isinstance(self.real, tuple) else between[0]
 
-    def _score(self, where: Where) -> Scores:
-        key = self._key(where)
+    def _score(self, where: Where, apart: bool = False) -> Scores:
+        """The scores at `where`; `apart` from those that losses are made of, where slopes are to be so."""
+        key = (self._key(where), apart and self._apart is not None)
         if key not in self._scored:
-            points = self._point(where)
-            critic = self.critic
-            condition = self._condition(where) if getattr(critic, "conditional", False) else None
-            result = critic(points) if condition is None else critic(points, condition)
-            self._scored[key] = result if isinstance(result, Scores) else Scores(result)
+            with self._apart() if apart and self._apart else nullcontext():
+                self._scored[key] = self._forward(where)
         return self._scored[key]
+
+    def _forward(self, where: Where) -> Scores:
+        points = self._point(where)
+        critic = self.critic
+        condition = self._condition(where) if getattr(critic, "conditional", False) else None
+        result = critic(points) if condition is None else critic(points, condition)
+        return result if isinstance(result, Scores) else Scores(result)
 
     def _condition(self, where: Where) -> Tensor | None:
         if where == "fake":
@@ -288,7 +299,7 @@ class Batch:
         points = self._point(where)
         if not all(tensor.requires_grad for tensor in tensors(points)):
             raise IncompatibleParts("slopes are available in the critic's phase only: the points are not tracked.")
-        values = full(self._values(self._score(where)))
+        values = full(self._values(self._score(where, apart=True)))
         witness = mean_over_patches(values) if self._witness is None else self._witness(values, self)
         gradients = torch.autograd.grad(witness.sum(), tensors(points), create_graph=True)
         rows = [full(gradient).flatten(1) for gradient in gradients]
@@ -303,8 +314,8 @@ class _Head(Batch):
         self._whole, self._index = whole, index
         self._gradients = {}
 
-    def _score(self, where: Where) -> Scores:
-        scores = self._whole._score(where)
+    def _score(self, where: Where, apart: bool = False) -> Scores:
+        scores = self._whole._score(where, apart)
         return Scores(scores.values[self._index], scores.features)
 
 

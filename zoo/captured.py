@@ -39,6 +39,21 @@ class Evaluated:
     records: Mapping[str, list[Tensor]]
 
 
+@dataclass(frozen=True)
+class Moves:
+    """What a step is, beside its loss and gradients.
+
+    Attributes:
+        finish: Moves the parameters by what one micro-batch after the other gave, and tells components.
+        trained: The parameters that are moved.
+        changes: Every tensor that a step changes, the parameters and the optimiser's state included.
+    """
+
+    finish: Callable[[Sequence[Evaluated]], None]
+    trained: Sequence[nn.Parameter]
+    changes: Callable[[], list[Tensor]]
+
+
 def needs_of(loss: PhaseLoss, due: Due, draw_real: Callable[[], Real], draws: Draws) -> Needs:
     """What a loss asks for, found by computing it once.
 

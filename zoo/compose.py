@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import nn
 
 from zoo.batch import Batch
 from zoo.components import Dataset, LipschitzConstraint
-from zoo.devices import LowPrecision, seeded
+from zoo.devices import LowPrecision, full_precision, seeded
 from zoo.errors import BadRecipe
 from zoo.procedures import Parts, Phase, Procedure, Want
 from zoo.recipe import AXES, LIST_AXIS, Choice, Recipe
@@ -46,7 +47,15 @@ class Composition:
         """A game of this composition's critic, with its distance's witness. See `Batch` for the fields."""
         distance = self.parts.distance
         witness = None if distance is None else distance.witness
-        return Batch(critic=self.parts.networks.get("critic"), witness=witness, **fields)
+        return Batch(critic=self.parts.networks.get("critic"), witness=witness, apart=self._apart, **fields)
+
+    @property
+    def _apart(self) -> Callable[[], AbstractContextManager[None]] | None:
+        """Where slopes are computed, if not in the run's precision."""
+        train = self.training.train
+        if train.precision == "32" or train.penalty_precision == "same":
+            return None
+        return lambda: full_precision(self.parts.networks.values())
 
 
 def compose(components: Components, recipe: Recipe, dataset: Dataset, device: torch.device) -> Composition:

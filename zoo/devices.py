@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -46,14 +46,18 @@ class LowPrecision(nn.Module):
     Attributes that it does not have itself are the network's.
     """
 
+    lowered: bool
+    """Whether it computes in bfloat16 now; see `full_precision`."""
+
     def __init__(self, network: nn.Module, device: torch.device) -> None:
         super().__init__()
         self.network = network
+        self.lowered = True
         self._device_type = device.type
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """The network's own result, as float32."""
-        with torch.autocast(self._device_type, torch.bfloat16):
+        with torch.autocast(self._device_type, torch.bfloat16, enabled=self.lowered):
             return _as_float32(self.network(*inputs, **named))
 
     def __getattr__(self, name: str) -> Any:
@@ -61,6 +65,19 @@ class LowPrecision(nn.Module):
             return super().__getattr__(name)
         except AttributeError:
             return getattr(super().__getattr__("network"), name)
+
+
+@contextlib.contextmanager
+def full_precision(networks: Iterable[nn.Module]) -> Iterator[None]:
+    """Inside, networks compute in float32, those that are wrapped in `LowPrecision` too."""
+    wrapped = [network for network in networks if isinstance(network, LowPrecision)]
+    for network in wrapped:
+        network.lowered = False
+    try:
+        yield
+    finally:
+        for network in wrapped:
+            network.lowered = True
 
 
 def _as_float32(result: Any) -> Any:

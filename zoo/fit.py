@@ -20,6 +20,7 @@ from zoo.draws import Draws
 from zoo.errors import Diverged, OutOfMemory, SaveFailed
 from zoo.folder import Folder
 from zoo.pictures import drawable, save_picture
+from zoo.precision import warnings
 from zoo.trainer import Trainer
 
 Row = Mapping[str, Any]
@@ -158,6 +159,8 @@ class Fit:
         self._row |= {"iterations_per_second": round(rate, 3), "time": round(time.time(), 3)}
         for hear in self._hearers:
             hear(self._row)
+        for text in warnings(self._row, self._train.precision):
+            self.trainer.say(text)
         bar.set_postfix({k: f"{v:.3g}" for k, v in means.items() if "loss" in k}, refresh=False)
 
     def _finite(self, look: Callable[[], Result]) -> Result:

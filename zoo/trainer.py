@@ -6,28 +6,30 @@ import contextlib
 import copy
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from zoo.batch import Batch, mean_records
-from zoo.captured import Evaluated, set_gradients
+from zoo.captured import Evaluated, Moves, set_gradients
 from zoo.components import Distance, LipschitzConstraint
 from zoo.compose import Composition
 from zoo.data import Batches
-from zoo.devices import derived, global_states, set_global_states
+from zoo.devices import derived, full_precision, global_states, set_global_states
 from zoo.draws import Draws
 from zoo.errors import BadCheckpoint, BadRecipe, Diverged
 from zoo.folder import FORMAT
 from zoo.history import History
 from zoo.losses import Due, PhaseLoss, Real
+from zoo.precision import COSINE, ERROR, agreement
 from zoo.procedures import Phase
-from zoo.training import factor
+from zoo.training import factor, load_optimizer
 
 if TYPE_CHECKING:
     from zoo.compiled import Compiler
+    from zoo.replayed import Replayer
 
 
 class Trainer:
@@ -52,12 +54,14 @@ class Trainer:
         self.draws = Draws(derived(seed, "noise"), device)
         self.batches = Batches(composition.dataset, device, derived(seed, "data"))
         self.schedule_steps = self.train.schedule_steps or self.train.steps
+        self._capturable = self._allows_recording()
         self._parameters = {
             name: [p for p in network.parameters() if p.requires_grad] for name, network in composition.networks.items()
         }
         self._optimizers = self._build_optimizers()
         self._rates = {
-            name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in self._optimizers.items()
+            name: [float(group["lr"]) for group in optimizer.param_groups]
+            for name, optimizer in self._optimizers.items()
         }
         self._counts = {phase.name: 0 for phase in composition.phases}
         self._listeners = [c for c in composition.parts.stateful if _listens(c)]
@@ -67,6 +71,7 @@ class Trainer:
             phase.name: PhaseLoss(composition, phase, n, self.train.micro_batches) for phase in composition.phases
         }
         self._compiler = self._start_compiler()
+        self._replayer = self._start_replayer()
         self._history = History(device)
         self.average = self._start_average()
         for network in composition.networks.values():
@@ -82,6 +87,8 @@ class Trainer:
         self._set_rates()
         for phase in self.composition.phases:
             if self.iteration % phase.every == 0:
+                if self._compares_precision():
+                    self._compare_precision(phase)
                 for step in range(phase.steps):
                     self._step(phase, estimate and step == phase.steps - 1)
         if self.average is not None:
@@ -144,7 +151,7 @@ class Trainer:
         for name, network in self.composition.networks.items():
             network.load_state_dict(state["networks"][name])
         for name, optimizer in self._optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
+            load_optimizer(optimizer, state["optimizers"][name])
         for name, constraint in parts.constraints.items():
             constraint.load_state_dict(state["constraints"][name])
         if parts.distance is not None:
@@ -167,31 +174,83 @@ class Trainer:
         for phase in phases:
             if not self._inputs(phase):
                 raise BadRecipe(f"the {phase.name} phase has nothing to train: all of its parameters are frozen.")
-        return {phase.name: training.build(phase.name, self._inputs(phase)) for phase in phases}
+        return {phase.name: training.build(phase.name, self._inputs(phase), self._capturable) for phase in phases}
+
+    def _allows_recording(self) -> bool:
+        """Whether steps are recorded as CUDA graphs; says why not where they might be expected.
+
+        Raises:
+            BadRecipe: They are asked for and cannot be.
+        """
+        wanted, device = self.train.cuda_graphs, self.composition.device
+        if wanted == "off" or (wanted == "auto" and device.type != "cuda"):
+            return False
+        names = [phase.name for phase in self.composition.phases]
+        why = f"the device is {device}" if device.type != "cuda" else self.composition.training.not_capturable(names)
+        if why and wanted == "on":
+            raise BadRecipe(f"train.cuda_graphs is on, but {why}.")
+        if why:
+            self.say(f"steps are not recorded as CUDA graphs, since {why}.")
+        return not why
 
     def _inputs(self, phase: Phase) -> list[nn.Parameter]:
         return [parameter for part in phase.trains for parameter in self._parameters[part]]
 
     def _step(self, phase: Phase, estimate: bool) -> None:
         self._train_only(phase.trains)
-        optimizer, due = self._optimizers[phase.name], self._due(phase)
-        optimizer.zero_grad(set_to_none=True)
-        records: dict[str, list[Tensor]] = defaultdict(list)
-        batch: Batch | None = None
-        for _ in range(self.train.micro_batches):
-            found = None if estimate else self._compiled_gradients(phase, due)
-            if found is None:
-                batch, terms = self._backward(phase, due)
-                found = Evaluated((), terms, batch.records)
-            self._note(phase, found, records)
-        optimizer.step()
-        self._counts[phase.name] += 1
-        with torch.no_grad():
-            if phase.after is not None:
-                phase.after()
-            self._tell(phase, records)
+        due = self._due(phase)
+        found = None if estimate or self._replayer is None else self._replayed(self._replayer, phase, due)
+        if found is None:
+            self._optimizers[phase.name].zero_grad(set_to_none=True)
+            found, batch = self._computed(phase, due, eager=estimate)
+            self._move(phase, found)
             if estimate and phase.estimates and batch is not None:
                 self._estimate(batch)
+        self._counts[phase.name] += 1
+        for each in found:
+            self._note(phase, each)
+
+    def _computed(self, phase: Phase, due: Due, eager: bool) -> tuple[list[Evaluated], Batch | None]:
+        """The gradients of all micro-batches, and the game of the last one that was played eagerly."""
+        found, batch = [], None
+        for _ in range(self.train.micro_batches):
+            evaluated = None if eager else self._compiled_gradients(phase, due)
+            if evaluated is None:
+                batch, terms = self._backward(phase, due)
+                evaluated = Evaluated((), {name: term.detach() for name, term in terms.items()}, batch.records)
+            found.append(evaluated)
+        return found, batch
+
+    @torch.no_grad()
+    def _move(self, phase: Phase, found: Sequence[Evaluated]) -> None:
+        """What comes after the gradients: the optimiser's step, the phase's `after`, and what components are told."""
+        self._optimizers[phase.name].step()
+        if phase.after is not None:
+            phase.after()
+        if self._listeners:
+            records: dict[str, list[Tensor]] = defaultdict(list)
+            for each in found:
+                for name, values in each.records.items():
+                    records[name] += values
+            means = mean_records(records)
+            for component in self._listeners:
+                component.after_step(means)
+
+    def _replayed(self, replayer: Replayer, phase: Phase, due: Due) -> list[Evaluated] | None:
+        """A whole step from its recording; None if it has to be made in the ordinary way."""
+        loss, inputs, optimizer = self._losses[phase.name], self._inputs(phase), self._optimizers[phase.name]
+
+        def finish(found: Sequence[Evaluated]) -> None:
+            optimizer.zero_grad(set_to_none=True)
+            for each in found:
+                set_gradients(inputs, each.gradients)
+            self._move(phase, found)
+
+        def changes() -> list[Tensor]:
+            state = [value for each in optimizer.state.values() for value in each.values()]
+            return [*loss.parameters(), *loss.buffers(), *(value for value in state if isinstance(value, Tensor))]
+
+        return replayer.step(loss, due, self.train.micro_batches, Moves(finish, inputs, changes))
 
     def _backward(self, phase: Phase, due: Due) -> tuple[Batch, Mapping[str, Tensor]]:
         """One micro-batch, eagerly: adds its gradients to those of the parameters."""
@@ -200,6 +259,28 @@ class Trainer:
         total, terms = loss(batch)
         total.backward(inputs=self._inputs(phase))
         return batch, terms
+
+    def _compares_precision(self) -> bool:
+        every = self.train.precision_every
+        return self.train.precision != "32" and every > 0 and self.iteration % every == 0
+
+    def _compare_precision(self, phase: Phase) -> None:
+        """Records how near a phase's gradient comes to the one that it would have in full precision."""
+        self._train_only(phase.trains)
+        due = self._due(phase)
+        with self._undisturbed():
+            low = self._gradient(phase, due)
+        with self._undisturbed(), full_precision(self.composition.parts.networks.values()):
+            full = self._gradient(phase, due)
+        for name, value in zip((COSINE, ERROR), agreement(low, full), strict=True):
+            self._history.add(phase.name, name, self.iteration, value)
+
+    def _gradient(self, phase: Phase, due: Due) -> Tensor:
+        """The gradient of a micro-batch's total by all that the phase trains, as one vector."""
+        loss, inputs = self._losses[phase.name], self._inputs(phase)
+        total, _ = loss(loss.game(self._draw_real, self.draws, due, self.iteration))
+        found = torch.autograd.grad(total, inputs, allow_unused=True, materialize_grads=True)
+        return torch.cat([gradient.float().flatten() for gradient in found])
 
     def _compiled_gradients(self, phase: Phase, due: Due) -> Evaluated | None:
         """The same by a compiled function; None where that is not wanted or not possible."""
@@ -211,11 +292,12 @@ class Trainer:
             set_gradients(inputs, found.gradients)
         return found
 
-    def _note(self, phase: Phase, found: Evaluated, records: dict[str, list[Tensor]]) -> None:
+    def _note(self, phase: Phase, found: Evaluated) -> None:
         for name, term in found.terms.items():
-            self._history.add(phase.name, name, self.iteration, term.detach())
+            self._history.add(phase.name, name, self.iteration, term)
         for name, values in found.records.items():
-            records[name] += values
+            for value in values:
+                self._history.add(phase.name, name, self.iteration, value)
 
     def _draw_real(self) -> Real:
         return self.batches.draw(self.train.batch_size // self.train.micro_batches)
@@ -251,15 +333,7 @@ class Trainer:
                 parameter.requires_grad_(name in trained)
         self._training = trained
 
-    def _tell(self, phase: Phase, records: Mapping[str, list[Tensor]]) -> None:
-        for name, values in records.items():
-            for value in values:
-                self._history.add(phase.name, name, self.iteration, value)
-        if self._listeners:
-            means = mean_records(records)
-            for component in self._listeners:
-                component.after_step(means)
-
+    @torch.no_grad()
     def _estimate(self, batch: Batch) -> None:
         distance = self.composition.parts.distance
         values = [] if distance is None else [distance.estimate(head) for head in batch.heads()]
@@ -272,7 +346,10 @@ class Trainer:
         share = factor(self.train.schedule, self.iteration, self.schedule_steps)
         for name, optimizer in self._optimizers.items():
             for group, rate in zip(optimizer.param_groups, self._rates[name], strict=True):
-                group["lr"] = rate * share
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate * share)
+                else:
+                    group["lr"] = rate * share
 
     def _start_compiler(self) -> Compiler | None:
         if not self.train.compile:
@@ -281,6 +358,13 @@ class Trainer:
         from zoo.compiled import Compiler
 
         return Compiler(self._draw_real, self.draws, self._undisturbed, self.say)
+
+    def _start_replayer(self) -> Replayer | None:
+        if not self._capturable:
+            return None
+        from zoo.replayed import CudaRecording, Replayer
+
+        return Replayer(self._draw_real, self.draws, self._undisturbed, self.say, CudaRecording())
 
     def _start_average(self) -> nn.Module | None:
         generator = self.composition.networks.get("generator")

@@ -35,7 +35,16 @@ class Train:
     schedule_steps: Annotated[int, Setting("iterations until the rates are at their end; 0 for steps", ge=0)] = 0
     average: Annotated[float, Setting("decay of the averaged generator; 0 for none", ge=0, lt=1)] = 0.999
     precision: Annotated[Literal["32", "bf16"], Setting("arithmetic of the networks")] = "32"
+    penalty_precision: Annotated[
+        Literal["same", "32"], Setting("arithmetic of slopes in a bf16 run; 32 costs a forward of their own")
+    ] = "same"
+    precision_every: Annotated[
+        int, Setting("iterations between two comparisons of bf16 gradients with fp32 ones; 0 for none", ge=0)
+    ] = 1000
     compile: Annotated[bool, Setting("compile losses with their gradients, where that works")] = False
+    cuda_graphs: Annotated[
+        Literal["auto", "on", "off"], Setting("record steps as CUDA graphs: auto on a CUDA device, where that works")
+    ] = "auto"
     seed: Annotated[int, Setting("what every random number follows from", ge=0)] = 0
     log_every: Annotated[int, Setting("iterations between two lines of metrics", ge=1)] = 50
     sample_every: Annotated[int, Setting("iterations between two sample pictures; 0 for the end only", ge=0)] = 1000
@@ -55,8 +64,9 @@ class Training:
     def of(cls, table: Mapping[str, Any]) -> Training:
         """From a recipe's `train` table. Raises UnknownName, BadSetting or BadRecipe."""
         numbers = {key: value for key, value in table.items() if key not in ("optimizer", "optimizers")}
-        if isinstance(numbers.get("precision"), int):
-            numbers["precision"] = str(numbers["precision"])
+        for key in ("precision", "penalty_precision"):
+            if isinstance(numbers.get(key), int):
+                numbers[key] = str(numbers[key])
         base = {"name": "Adam", "lr": 2e-4} | choice_table(table.get("optimizer", {}), "train.optimizer")
         optimizer = _checked(base, "train.optimizer")
         if not isinstance(table.get("optimizers", {}), Mapping):
@@ -74,8 +84,8 @@ class Training:
             table["optimizers"] = {phase: choice.table() for phase, choice in self.optimizers.items()}
         return table
 
-    def build(self, phase: str, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimiser of a phase, fused where torch has it so."""
+    def build(self, phase: str, parameters: Iterable[nn.Parameter], capturable: bool = False) -> torch.optim.Optimizer:
+        """The optimiser of a phase, fused where torch has it so; `capturable` has all of its state on the device."""
         choice = self.optimizers.get(phase, self.optimizer)
         factory = _optimizer_class(choice.name, f"train.optimizers.{phase}")
         settings = dict(choice.settings)
@@ -83,12 +93,38 @@ class Training:
         known = inspect.signature(factory).parameters
         if "fused" in known and not NOT_FUSED & set(settings) and _fusible(parameters):
             settings["fused"] = True
+        if capturable:
+            settings |= {"capturable": True, "lr": torch.tensor(settings["lr"], device=parameters[0].device)}
         try:
             return factory(parameters, **settings)
         except (TypeError, ValueError, IndexError, RuntimeError) as error:
             raise BadSetting(
                 f"the optimiser {choice.name} of the phase {phase} refuses its settings: {error}"
             ) from error
+
+    def not_capturable(self, phases: Iterable[str]) -> str:
+        """Why an optimiser of these phases cannot be part of a CUDA graph; empty if all can."""
+        for phase in phases:
+            name = self.optimizers.get(phase, self.optimizer).name
+            known = inspect.signature(_optimizer_class(name, f"train.optimizers.{phase}")).parameters
+            if "capturable" not in known:
+                return f"the optimiser {name} has no form that can be recorded"
+        return ""
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Loads what `state_dict` returned, perhaps on another kind of device: how it is computed stays as it is here."""
+    kept = [
+        {key: group[key] for key in ("lr", "capturable", "fused") if key in group} for group in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(dict(state))
+    for group, mine in zip(optimizer.param_groups, kept, strict=True):
+        rate = float(group["lr"])
+        group.update(mine)
+        if isinstance(mine["lr"], torch.Tensor):
+            mine["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def factor(schedule: str, step: int, steps: int) -> float:

@@ -15,7 +15,7 @@ from zoo.recipe import Table, layered, named_table, normalized, parse_assignment
 
 RESUMABLE = {"--resume", "--steps", "--device", "--plugin", "--quiet", "--json"}
 """Options that go with --resume."""
-TRAINING = ("steps", "batch_size", "seed", "precision", "compile")
+TRAINING = ("steps", "batch_size", "seed", "precision", "compile", "cuda_graphs")
 
 
 @click.command()
@@ -38,6 +38,9 @@ TRAINING = ("steps", "batch_size", "seed", "precision", "compile")
 @click.option("--seed", type=int, help="What every random number follows from.")
 @click.option("--precision", type=click.Choice(["32", "bf16"]), help="Arithmetic of the networks.")
 @click.option("--compile/--no-compile", default=None, help="Compile losses with their gradients, where that works.")
+@click.option(
+    "--cuda-graphs", type=click.Choice(["auto", "on", "off"]), help="Record steps as CUDA graphs; auto if not said."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--name", default="", help="The run's name; made from variant, data set and seed if not given.")
 @click.option("--out", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of runs.")

@@ -1,0 +1,114 @@
+"""bf16: how near its gradients come to those of float32, and slopes in a precision of their own."""
+
+import pytest
+import torch
+from torch import nn
+
+import zoo
+from zoo import Critic
+from zoo.api import compose_table
+from zoo.precision import COSINE, ERROR, agreement, warnings
+from zoo.trainer import Trainer
+
+
+def trainer(critic=None, **train):
+    table = {
+        "variant": "wgan-gp",
+        "dataset": {"name": "ring"},
+        "train": {"precision": "bf16", "batch_size": 32, **train},
+    }
+    return Trainer(compose_table(table, device="cpu", given={} if critic is None else {"critic": critic}))
+
+
+def test_gradients_are_compared_at_the_start_and_every_so_often():
+    run = trainer(precision_every=3)
+    seen = []
+    for _ in range(7):
+        run.iterate()
+        seen.append(f"critic/{COSINE}" in (row := run.flush()))
+        if seen[-1]:
+            assert 0.9 < row[f"critic/{COSINE}"] < 1.0
+            assert 1e-4 < row[f"critic/{ERROR}"] < 0.3
+    assert seen == [True, False, False, True, False, False, True]
+
+
+def test_comparing_changes_nothing():
+    one, other = trainer(precision_every=1), trainer(precision_every=0)
+    for _ in range(3):
+        one.iterate()
+        other.iterate()
+    for name, network in one.composition.networks.items():
+        theirs = other.composition.networks[name].state_dict()
+        assert all(torch.equal(mine, theirs[key]) for key, mine in network.state_dict().items())
+
+
+def test_a_run_in_full_precision_compares_nothing():
+    run = trainer(precision="32", precision_every=1)
+    run.iterate()
+    assert not [name for name in run.flush() if "bf16" in name]
+
+
+def test_agreement_is_that_of_the_vectors():
+    low, full = torch.tensor([3.0, 4.0]), torch.tensor([5.0, 0.0])
+    assert [float(each) for each in agreement(low, full)] == pytest.approx([0.6, 20**0.5 / 5])
+    zero = torch.zeros(2)
+    assert [float(each) for each in agreement(zero, zero)] == [1.0, 0.0]
+    assert float(agreement(low, zero)[0]) == 0.0
+
+
+def test_a_gradient_that_is_turned_away_is_told():
+    assert list(warnings({"step": 50, f"critic/{COSINE}": 0.995, "critic_loss": 0.1}, "bf16")) == []
+    (said,) = warnings({"step": 50, f"critic/{COSINE}": 0.97}, "bf16")
+    assert "at step 50 the gradient of the critic phase in bf16 has a cosine of 0.970" in said
+
+
+class Cancelling(Critic):
+    """A score in which bf16 loses nearly all: the small difference of two large numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 1, bias=False)
+
+    def forward(self, samples, condition=None):
+        large = self.layer(samples * 1e3)
+        return (large - nn.functional.linear(samples * 1e3, self.layer.weight.round(decimals=3))).squeeze(1)
+
+
+def test_a_training_whose_gradient_is_lost_warns(capsys, tmp_path):
+    zoo.train(
+        "wgan-gp",
+        dataset="ring",
+        critic=Cancelling(),
+        precision="bf16",
+        steps=2,
+        out=tmp_path,
+        batch_size=8,
+        device="cpu",
+        settings={"train.penalty_precision": "same"},
+    )
+    assert "has a cosine of" in capsys.readouterr().err
+
+
+def slopes_in(precision):
+    """How far the slopes of a critic are from 1 that is as steep in full precision: its weights are no bf16 numbers."""
+
+    class Unit(Critic):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 1)
+            self.layer.weight.data = torch.tensor([[0.6, 0.8]])
+
+        def forward(self, samples, condition=None):
+            return self.layer(samples).squeeze(1)
+
+    run = trainer(Unit(), penalty_precision=precision)
+    game = run._losses["critic"].game(run._draw_real, run.draws, None, 0)
+    with torch.no_grad():
+        assert not torch.equal(game.real_scores, run.composition.networks["critic"](game.real))
+    game = run._losses["critic"].game(run._draw_real, run.draws, None, 0)
+    return float((game.slopes("segment").detach() - 1).abs().max())
+
+
+def test_slopes_may_have_full_precision_in_a_bf16_run():
+    assert slopes_in("32") < 1e-6
+    assert 1e-4 < slopes_in("same") < 1e-2
