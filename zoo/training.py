@@ -114,17 +114,17 @@ class Training:
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
     """Loads what `state_dict` returned, perhaps on another kind of device: how it is computed stays as it is here."""
-    kept = [
-        {key: group[key] for key in ("lr", "capturable", "fused") if key in group} for group in optimizer.param_groups
+    mine: list[dict[str, Any]] = list(optimizer.param_groups)
+    forms = [{key: group[key] for key in ("capturable", "fused") if key in group} for group in mine]
+    rates = [float(group["lr"]) for group in state["param_groups"]]
+    groups = [
+        {**group, **form, "lr": rate} for group, form, rate in zip(state["param_groups"], forms, rates, strict=True)
     ]
-    optimizer.load_state_dict(dict(state))
-    for group, mine in zip(optimizer.param_groups, kept, strict=True):
-        rate = float(group["lr"])
-        group.update(mine)
-        if isinstance(mine["lr"], torch.Tensor):
-            mine["lr"].fill_(rate)
-        else:
-            group["lr"] = rate
+    optimizer.load_state_dict({**state, "param_groups": groups})
+    for group, before, rate in zip(optimizer.param_groups, mine, rates, strict=True):
+        if isinstance(before["lr"], torch.Tensor):
+            # The same tensor: a recorded step reads its rate there.
+            group["lr"] = before["lr"].fill_(rate)
 
 
 def factor(schedule: str, step: int, steps: int) -> float:
