@@ -84,7 +84,7 @@ def test_batches_from_a_file_are_those_from_memory(large, flip):
 
 
 @pytest.mark.parametrize("flip", [False, True])
-@pytest.mark.parametrize("drawn", [0, 1, 5, 6, 11])
+@pytest.mark.parametrize("drawn", [0, 1, 5, 8, 9, 20])
 def test_the_state_is_the_place_of_what_was_drawn_and_not_of_what_was_gathered(large, drawn, flip):
     ours, theirs = Batches(large, CPU, 3, flip), Batches(held(), CPU, 3, flip)
     for _ in range(drawn):
@@ -98,8 +98,14 @@ def test_the_state_is_the_place_of_what_was_drawn_and_not_of_what_was_gathered(l
         resumed.load_state_dict(state)
         again = Batches(held(), CPU, 99, flip)
         again.load_state_dict(expected)
-        for _ in range(2 * AHEAD):
+        for _ in range(3 * AHEAD):
             assert equal(resumed.draw(4), again.draw(4))
+
+
+def wait(batches):
+    """Until all that is being gathered is there."""
+    for entry in batches._ahead._pending:
+        entry.gathered.exception()
 
 
 def test_batches_are_gathered_ahead_by_a_thread_of_its_own(large, monkeypatch):
@@ -112,25 +118,40 @@ def test_batches_are_gathered_ahead_by_a_thread_of_its_own(large, monkeypatch):
     monkeypatch.setattr(data_module._Held, "gather", noted)
     batches = Batches(large, CPU, 0)
     batches.draw(4)
-    assert [entry.size for entry in batches._ahead._pending] == [4] * AHEAD
-    [entry.pair.result() for entry in batches._ahead._pending]
-    assert len(threads) == AHEAD + 1
+    assert [entry.size for entry in batches._ahead._pending] == [4] * (2 * AHEAD - 1)
+    wait(batches)
+    assert len(threads) == 2
     assert len(set(threads)) == 1
     assert threads[0] is not threading.current_thread()
+    left = []
+    for _ in range(3 * AHEAD):
+        batches.draw(4)
+        left.append(len(batches._ahead._pending))
+    assert (min(left), max(left)) == (AHEAD, 2 * AHEAD - 1)
+
+
+@pytest.mark.parametrize(("limit", "batches"), [(1, 1), (3 * 4 * 48, 3), (10**9, AHEAD)])
+def test_large_batches_are_gathered_few_at_once(large, monkeypatch, limit, batches):
+    monkeypatch.setattr(data_module, "AHEAD_BYTES", limit)
+    ours, theirs = Batches(large, CPU, 0), Batches(held(), CPU, 0)
+    for _ in range(20):
+        assert equal(ours.draw(4), theirs.draw(4))
+        assert batches <= len(ours._ahead._pending) < 2 * batches + 1
 
 
 def test_a_batch_that_is_not_ready_is_waited_for_and_counted(large):
     batches = Batches(large, CPU, 0)
     batches.draw(4)
+    wait(batches)
     first = batches.late
-    [entry.pair.result() for entry in batches._ahead._pending]
-    batches.draw(4)
+    for _ in range(AHEAD):
+        batches.draw(4)
+        wait(batches)
     assert batches.late == first
     gate = threading.Event()
     batches._ahead._thread.submit(gate.wait)
-    [entry.pair.result() for entry in list(batches._ahead._pending)[:AHEAD]]
     threading.Timer(0.05, gate.set).start()
-    for _ in range(AHEAD + 1):
+    for _ in range(2 * AHEAD):
         batches.draw(4)
     assert batches.late > first
 
@@ -138,21 +159,25 @@ def test_a_batch_that_is_not_ready_is_waited_for_and_counted(large):
 def test_what_goes_wrong_in_the_thread_is_raised_where_the_batch_is_drawn(large, monkeypatch):
     batches = Batches(large, CPU, 0)
     batches.draw(4)
-    state = batches.state_dict()
+    wait(batches)
 
     def broken(self, rows):
         raise OSError("the disk is gone")
 
-    [entry.pair.result() for entry in batches._ahead._pending]
     monkeypatch.setattr(data_module._Held, "gather", broken)
-    for _ in range(AHEAD):
+    for _ in range(2 * AHEAD - 1):
         batches.draw(4)
     for _ in range(2):
         with pytest.raises(OSError, match="the disk is gone"):
             batches.draw(4)
+    state = batches.state_dict()
     monkeypatch.undo()
-    batches.load_state_dict(state)
-    batches.draw(4)
+    resumed = Batches(large, CPU, 1)
+    resumed.load_state_dict(state)
+    expected = Batches(held(), CPU, 0)
+    for _ in range(2 * AHEAD):
+        expected.draw(4)
+    assert equal(resumed.draw(4), expected.draw(4))
 
 
 def test_too_large_a_batch_is_refused_as_from_memory(large):

@@ -41,6 +41,7 @@ class Batch:
         fake_condition: The condition that the fakes were made for; or a function.
         witness: `(scores, batch) -> (N,)`, what slopes differentiate; the scores unless a distance says otherwise.
         draws: Where `rand` and `randn` come from.
+        augment: What the critic is given in the place of points; slopes are by the points themselves.
         track: Whether scored points are tracked, so that slopes reuse the forward that made the scores.
         step: The iteration, from 0.
         due: The lazy terms that are due in this step; None means all.
@@ -57,6 +58,7 @@ class Batch:
         fake_condition: Tensor | Callable[[], Tensor | None] | None = None,
         witness: Callable[[Tensor, Batch], Tensor] | None = None,
         draws: Draws | None = None,
+        augment: Callable[[Samples, Draws], Samples] | None = None,
         track: bool = True,
         step: int = 0,
         due: frozenset[str] | None = None,
@@ -71,6 +73,7 @@ class Batch:
         }
         self._witness = witness
         self._draws = draws
+        self._augment = augment
         self._track = track
         self.step = step
         self._due = due
@@ -194,6 +197,7 @@ class Batch:
             fake=fake,
             witness=self._witness,
             draws=self._drawer(),
+            augment=self._augment,
             track=self._track,
             step=self.step,
             due=self._due,
@@ -235,6 +239,10 @@ class Batch:
             self._asked.append(where)
         return self._points[key]
 
+    def _seen(self, where: Where) -> Samples:
+        points = self._point(where)
+        return points if self._augment is None else self._augment(points, self._drawer())
+
     def _place(self, where: Where) -> Samples:
         if where == "real":
             return self.real
@@ -257,7 +265,7 @@ class Batch:
     def _score(self, where: Where) -> Scores:
         key = self._key(where)
         if key not in self._scored:
-            points = self._point(where)
+            points = self._seen(where)
             critic = self.critic
             condition = self._condition(where) if getattr(critic, "conditional", False) else None
             result = critic(points) if condition is None else critic(points, condition)

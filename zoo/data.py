@@ -19,8 +19,9 @@ from zoo.errors import BadData, BrokenPlugin
 SHARE = 0.25
 """Samples that take more of the device's free memory than this stay on the host, in the file that they are mapped from
 if there is one. Networks, their gradients and optimisers need the rest."""
-AHEAD = 4
-"""So many batches of samples that stay on the host are gathered before they are asked for."""
+AHEAD, AHEAD_BYTES = 8, 64 * 2**20
+"""Of samples that stay on the host so many batches are gathered at once, or as many as fit in so many bytes, and the
+same again ahead. Each time costs the trainer's thread a moment in which Python runs the other."""
 
 Pair: TypeAlias = tuple[Tensor, Tensor | None]
 """Samples `(n, *shape)` as they are kept, and their labels `(n,)` or None."""
@@ -98,9 +99,8 @@ class Batches:
         if ahead.size not in (None, n):
             # Batches of another size would follow: they are drawn anew, from where the next one would have begun.
             self.load_state_dict(self.state_dict())
-        while ahead.wants_more:
-            state = self._now()
-            ahead.gather(state, self._next(n))
+        while ahead.wants_more(n):
+            ahead.gather([(self._now(), self._next(n)) for _ in range(ahead.at_once(n))])
         return ahead.next()
 
     def _next(self, n: int) -> Rows:
@@ -150,11 +150,12 @@ class _Held:
 
 @dataclass(frozen=True)
 class _Pending:
-    """A batch that is being gathered, and the place in the stream before it was drawn."""
+    """A batch that is being gathered: the place in the stream before it was drawn, and which of several it is."""
 
     state: dict[str, Any]
     size: int
-    pair: Future[Pair]
+    gathered: Future[list[Pair]]
+    index: int
 
 
 class _Ahead:
@@ -171,34 +172,49 @@ class _Ahead:
         """The size of the batches that are being gathered; None if there are none."""
         return self._pending[0].size if self._pending else None
 
-    @property
-    def wants_more(self) -> bool:
-        """Whether a batch is to be gathered before the next one is taken away."""
-        return len(self._pending) <= AHEAD
+    def at_once(self, n: int) -> int:
+        """How many batches of a size are gathered at once."""
+        return max(1, min(AHEAD, AHEAD_BYTES // max(1, n * self._held.samples[0].nbytes)))
+
+    def wants_more(self, n: int) -> bool:
+        """Whether batches are to be gathered before the next one is taken away."""
+        return len(self._pending) <= self.at_once(n)
 
     def first_state(self) -> dict[str, Any] | None:
         """The place in the stream before the batch that comes next; None if none is being gathered."""
         return self._pending[0].state if self._pending else None
 
     def forget(self) -> None:
+        """Drops what has been gathered."""
         self._pending.clear()
 
-    def gather(self, state: dict[str, Any], rows: Rows) -> None:
-        self._pending.append(_Pending(state, len(rows.numbers), self._thread.submit(self._gather, rows)))
+    def gather(self, planned: list[tuple[dict[str, Any], Rows]]) -> None:
+        """Has the thread gather batches: the place in the stream before each, and its rows."""
+        gathered = self._thread.submit(self._gather, [rows for _, rows in planned])
+        for index, (state, rows) in enumerate(planned):
+            self._pending.append(_Pending(state, len(rows.numbers), gathered, index))
 
     def next(self) -> Pair:
         """The next batch on the device. What went wrong in the thread is raised here."""
-        first = self._pending[0].pair
-        self.late += not first.done()
-        samples, labels = first.result()
+        first = self._pending[0]
+        self.late += not first.gathered.done()
+        samples, labels = first.gathered.result()[first.index]
         self._pending.popleft()
         return self._sent(samples), None if labels is None else self._sent(labels)
 
-    def _gather(self, rows: Rows) -> Pair:
-        samples, labels = self._held.gather(rows)
-        if self._device.type != "cuda":
-            return samples, labels
-        return samples.pin_memory(), None if labels is None else labels.pin_memory()
+    def _gather(self, batches: list[Rows]) -> list[Pair]:
+        """All of them as one, so that this thread runs little Python while the trainer's wants to."""
+        sizes = [len(rows.numbers) for rows in batches]
+        samples, labels = self._held.gather(_joined(batches))
+        if self._device.type == "cuda":
+            samples, labels = samples.pin_memory(), None if labels is None else labels.pin_memory()
+        parts = [None] * len(sizes) if labels is None else torch.split(labels, sizes)
+        return list(zip(torch.split(samples, sizes), parts, strict=True))
 
     def _sent(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._device, non_blocking=True)
+
+
+def _joined(batches: list[Rows]) -> Rows:
+    mirrored = [rows.mirrored for rows in batches if rows.mirrored is not None]
+    return Rows(torch.cat([rows.numbers for rows in batches]), torch.cat(mirrored) if mirrored else None)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.augment import augmentation
 from zoo.batch import Batch, mean_records
 from zoo.components import Distance, LipschitzConstraint, is_conditional
 from zoo.compose import Composition
@@ -42,7 +43,8 @@ class Trainer:
         """The distance's estimate in the last critic step of the last iteration that was asked for one."""
         seed, device = self.train.seed, composition.device
         self.draws = Draws(derived(seed, "noise"), device)
-        self.batches = Batches(composition.dataset, device, derived(seed, "data"))
+        self.batches = Batches(composition.dataset, device, derived(seed, "data"), self.train.flip)
+        self._augment = augmentation(self.train.augment)
         self.schedule_steps = self.train.schedule_steps or self.train.steps
         self._parameters = {
             name: [p for p in network.parameters() if p.requires_grad] for name, network in composition.networks.items()
@@ -219,6 +221,7 @@ class Trainer:
             real_condition=lambda: real()[1],
             fake_condition=lambda: real()[1],
             draws=self.draws,
+            augment=self._augment,
             track=not trained,
             step=self.iteration,
             due=due,

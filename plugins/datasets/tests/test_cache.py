@@ -5,7 +5,6 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -269,26 +268,3 @@ def test_a_second_process_waits_and_decodes_nothing(kept, tmp_path, capsys):
     process.join()
     assert names(kept) == [".npy"]
     assert "waiting for it" in capsys.readouterr().err
-
-
-def test_a_process_waits_for_the_lock_that_is_there_and_not_for_one_that_was_removed(kept, monkeypatch):
-    """The holder removes its lock; whoever waited for that one asks again."""
-    locked, calls = cache._locked, []
-
-    def replaced(lock):
-        calls.append(1)
-        if len(calls) == 1:
-            Path(lock.name).unlink()
-        return locked(lock)
-
-    monkeypatch.setattr(cache, "_locked", replaced)
-    cached_images("key", SHAPE, fill)
-    assert len(calls) == 2
-
-
-def test_where_files_cannot_be_locked_each_process_writes_its_own(kept, monkeypatch):
-    monkeypatch.setattr(cache, "fcntl", None)
-    kept.mkdir()
-    (kept / "images-key.other.part").write_text("of a process that may still write")
-    assert cached_images("key", SHAPE, fill)[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
-    assert (kept / "images-key.other.part").exists()

@@ -13,15 +13,11 @@ from typing import IO, TypeAlias, cast
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from zoo import SaveFailed
 from zoo_datasets.pictures import Put
-
-try:
-    import fcntl
-except ImportError:  # Windows: two runs may then decode the same images, each into a file of its own
-    fcntl = None  # type: ignore[assignment]
 
 Fill: TypeAlias = Callable[[Put], None]
 """Puts every image in its place."""
@@ -49,12 +45,11 @@ def cached_images(key: str, shape: tuple[int, ...], fill: Fill) -> Tensor:
     path = cache_folder() / f"images-{key}.npy"
     images = _opened(path, shape)
     if images is None:
-        with _saving(path), _alone(path) as alone:
+        with _saving(path), _alone(path):
             # Another process may have made it while this one waited.
             images = _opened(path, shape)
             if images is None:
-                if alone:
-                    _remove_leftovers(path)
+                _remove_leftovers(path)
                 _make(path, shape, fill)
                 images = _opened(path, shape)
     if images is None:
@@ -114,43 +109,22 @@ def _saving(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[bool]:
-    """Waits until no other process makes the file; yields whether that is known, which some file systems refuse.
-
-    The system lets go of the lock when a process dies, however it dies.
-    """
+def _alone(path: Path) -> Iterator[None]:
+    """Waits until no other process makes the file. The system lets go of the lock when one dies, however it dies."""
     name = path.with_suffix(".lock")
-    while True:
-        with name.open("w") as lock:
-            known = _locked(lock)
-            if known and not _is_there(lock, name):
-                continue  # the one that held it has removed it, and a third may hold a new one
-            try:
-                yield known
-            finally:
-                if known:
-                    name.unlink(missing_ok=True)
-            return
-
-
-def _locked(lock: IO[str]) -> bool:
-    if fcntl is None:
-        return False
+    lock = FileLock(name)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock.acquire(blocking=False)
+    except Timeout:
         print("Another process decodes the same images; waiting for it.", file=sys.stderr)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    except OSError:
-        return False
-    return True
-
-
-def _is_there(lock: IO[str], name: Path) -> bool:
+        lock.acquire()
     try:
-        return os.path.samestat(os.fstat(lock.fileno()), name.stat())
-    except FileNotFoundError:
-        return False
+        yield
+    finally:
+        # Who waits for a lock that was removed asks again for a new one. Windows removes no open file.
+        with contextlib.suppress(OSError):
+            name.unlink()
+        lock.release()
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -43,17 +43,24 @@ def image_folder(
     folder = _folder(path)
     names = _image_names(folder)
 
-    def read(index: int) -> np.ndarray:
-        from PIL import Image
-
-        with Image.open(folder / names[index]) as picture:
-            return pixels(upright(picture), side, channels)
-
     def fill(put: Put) -> None:
-        decode_all(len(names), read, lambda index: str(folder / names[index]), put)
+        decode_all(
+            len(names),
+            lambda index: read_image(folder / names[index], side, channels),
+            lambda index: str(folder / names[index]),
+            put,
+        )
 
     shape = (len(names), channels, side, side)
     return ArrayDataset(cached_images(_key(folder, names, shape), shape, fill), _labels(names), mapped=True)
+
+
+def read_image(file: Path, side: int, channels: int) -> np.ndarray:
+    """A picture's pixels, uint8 `(channels, side, side)`."""
+    from PIL import Image
+
+    with Image.open(file) as picture:
+        return pixels(upright(picture), side, channels)
 
 
 def _folder(path: str) -> Path:
@@ -73,9 +80,11 @@ def _image_names(folder: Path) -> list[str]:
     names = []
     for here, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = Path(here).relative_to(folder).as_posix()
+        before = "" if inside == "." else f"{inside}/"
         for file in files:
             if file.lower().endswith(IMG_EXTENSIONS) and not file.startswith("."):
-                names.append(Path(here, file).relative_to(folder).as_posix())
+                names.append(before + file)
     if not names:
         known = " ".join(sorted(IMG_EXTENSIONS))
         raise BadData(f"the image folder '{folder}' has no image; looked for {known}, in sub-folders too.")
@@ -94,7 +103,7 @@ def _key(folder: Path, names: list[str], shape: tuple[int, ...]) -> str:
     """
     digest = hashlib.sha256(repr((_FORMAT, _decoder(), shape)).encode())
     for name in names:
-        digest.update(os.fsencode(name) + repr(_size_and_time(folder / name)).encode())
+        digest.update(os.fsencode(name) + repr(_size_and_time(f"{folder}/{name}")).encode())
     for name in names[:: -(-len(names) // _LOOKED_INTO)]:
         digest.update(_beginning(folder / name))
     return digest.hexdigest()[:32]
@@ -107,10 +116,10 @@ def _decoder() -> tuple[str | None, ...]:
     return (PIL.__version__, features.version("jpg"), features.version("webp"))
 
 
-def _size_and_time(file: Path) -> tuple[int, int]:
+def _size_and_time(file: str) -> tuple[int, int]:
     """Of a file that is not there, a link to nowhere, there is neither; decoding it will name it."""
     try:
-        found = file.stat()
+        found = os.stat(file)
     except OSError:
         return (-1, -1)
     return (found.st_size, found.st_mtime_ns)
