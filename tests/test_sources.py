@@ -12,8 +12,9 @@ from zoo.sources import as_samples, is_image_folder, samples_of
 
 
 @pytest.fixture
-def photos(tmp_path):
+def photos(tmp_path, monkeypatch):
     """Five colour images, each of one colour, 20 pixels wide and 10 high."""
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(5):

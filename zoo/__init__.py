@@ -26,7 +26,15 @@ if TYPE_CHECKING:
         is_conditional,
     )
     from zoo.draws import Draws
-    from zoo.errors import BadData, BadSetting, IncompatibleParts, MissingPackage, UnknownName, ZooError
+    from zoo.errors import (
+        BadData,
+        BadSetting,
+        IncompatibleParts,
+        MissingPackage,
+        SaveFailed,
+        UnknownName,
+        ZooError,
+    )
     from zoo.hookspecs import hookimpl
     from zoo.metrics import Better, Evidence, Metric, Sample
     from zoo.neural.distance import NeuralDistance, neural_distance
@@ -56,7 +64,15 @@ _HOMES = {
         "is_conditional",
     ),
     "zoo.draws": ("Draws",),
-    "zoo.errors": ("BadData", "BadSetting", "IncompatibleParts", "MissingPackage", "UnknownName", "ZooError"),
+    "zoo.errors": (
+        "BadData",
+        "BadSetting",
+        "IncompatibleParts",
+        "MissingPackage",
+        "SaveFailed",
+        "UnknownName",
+        "ZooError",
+    ),
     "zoo.hookspecs": ("hookimpl",),
     "zoo.metrics": ("Better", "Evidence", "Metric", "Sample"),
     "zoo.neural.distance": ("NeuralDistance", "neural_distance"),
@@ -95,6 +111,7 @@ __all__ = [
     "Run",
     "Sample",
     "Samples",
+    "SaveFailed",
     "Scores",
     "Setting",
     "Stage",

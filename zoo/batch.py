@@ -42,6 +42,7 @@ class Batch:
         fake_condition: The condition that the fakes were made for; or a function.
         witness: `(scores, batch) -> (N,)`, what slopes differentiate; the scores unless a distance says otherwise.
         draws: Where `rand` and `randn` come from.
+        augment: What the critic is given in the place of points; slopes are by the points themselves.
         track: Whether scored points are tracked, so that slopes reuse the forward that made the scores.
         step: The iteration, from 0; or a function that says it.
         due: The lazy terms that are due in this step; None means all.
@@ -60,6 +61,7 @@ class Batch:
         fake_condition: Tensor | Callable[[], Tensor | None] | None = None,
         witness: Callable[[Tensor, Batch], Tensor] | None = None,
         draws: Draws | None = None,
+        augment: Callable[[Samples, Draws], Samples] | None = None,
         track: bool = True,
         step: int | Callable[[], int] = 0,
         due: frozenset[str] | None = None,
@@ -75,11 +77,13 @@ class Batch:
         }
         self._witness = witness
         self._draws = draws
+        self._augment = augment
         self._track = track
         self._step = step
         self._due = due
         self._apart = apart
         self._points: dict[Hashable, Samples] = {}
+        self._shown: dict[Hashable, Samples] = {}
         self._asked: list[Where] = []
         self._scored: dict[Hashable, Scores] = {}
         self._gradients: dict[Hashable, Tensor] = {}
@@ -204,6 +208,7 @@ class Batch:
             fake=fake,
             witness=self._witness,
             draws=self._drawer(),
+            augment=self._augment,
             track=self._track,
             step=self._step,
             due=self._due,
@@ -246,6 +251,15 @@ class Batch:
             self._asked.append(where)
         return self._points[key]
 
+    def _seen(self, where: Where) -> Samples:
+        """What the critic is given in the place of points: the same for scores and for slopes."""
+        if self._augment is None:
+            return self._point(where)
+        key = self._key(where)
+        if key not in self._shown:
+            self._shown[key] = self._augment(self._point(where), self._drawer())
+        return self._shown[key]
+
     def _place(self, where: Where) -> Samples:
         if where == "real":
             return self.real
@@ -274,7 +288,7 @@ class Batch:
         return self._scored[key]
 
     def _forward(self, where: Where) -> Scores:
-        points = self._point(where)
+        points = self._seen(where)
         critic = self.critic
         condition = self._condition(where) if getattr(critic, "conditional", False) else None
         result = critic(points) if condition is None else critic(points, condition)

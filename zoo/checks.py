@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.batch import Batch
-from zoo.components import Distance, is_conditional, overrides
+from zoo.components import ArrayDataset, Distance, is_conditional, overrides
 from zoo.compose import Composition
 from zoo.draws import Draws
 from zoo.errors import BadData, IncompatibleParts
@@ -31,6 +31,7 @@ def check(composition: Composition, allow_incompatible: bool = False) -> None:
         IncompatibleParts: A network's output has the wrong shape, or two parts do not work together.
     """
     _check_batch_size(composition)
+    _check_augmentation(composition)
     if "generator" not in composition.networks:
         return
     n = _probe_size(composition)
@@ -71,6 +72,20 @@ def _check_batch_size(composition: Composition) -> None:
         )
     if train.batch_size % train.micro_batches:
         raise BadData(f"a batch of {train.batch_size} cannot be split in {train.micro_batches} equal micro-batches.")
+
+
+def _check_augmentation(composition: Composition) -> None:
+    train, dataset = composition.training.train, composition.dataset
+    for name in ("augment", "flip"):
+        if getattr(train, name) and dataset.kind != "image":
+            raise IncompatibleParts(
+                f"train.{name} is for images (channels, height, width), and these samples have the shape "
+                f"{tuple(dataset.shape)}; leave it out."
+            )
+    if train.flip and not isinstance(dataset, ArrayDataset):
+        raise IncompatibleParts(f"train.flip mirrors the images of an array, and {type(dataset).__name__} is none.")
+    if train.augment and "critic" not in composition.networks:
+        raise IncompatibleParts("train.augment changes what a critic sees, and this recipe has none; leave it out.")
 
 
 def _check_generator(composition: Composition) -> Tensor:

@@ -167,12 +167,13 @@ class ArrayDataset(Dataset):
     Args:
         samples: `(N, *shape)`. uint8 images become floats in [-1, 1] when drawn; floats are used as they are.
         labels: Class indices `(N,)`, or None.
+        mapped: Whether the samples lie in a file that is mapped to memory, so that they are read when touched.
 
     Raises:
         BadData: No sample, labels that are negative or not one a sample, or a value that is not finite.
     """
 
-    def __init__(self, samples: Tensor, labels: Tensor | None = None) -> None:
+    def __init__(self, samples: Tensor, labels: Tensor | None = None, *, mapped: bool = False) -> None:
         if len(samples) == 0:
             raise BadData("the data set is empty.")
         if labels is not None and len(labels) != len(samples):
@@ -183,6 +184,7 @@ class ArrayDataset(Dataset):
             raise BadData("the data set has values that are NaN or infinite.")
         self.samples = samples if samples.dtype == torch.uint8 else samples.float()
         self.labels = None if labels is None else labels.long()
+        self.mapped = mapped
         self.shape = tuple(samples.shape[1:])
         self.size = len(samples)
         self.classes = None if self.labels is None else int(self.labels.max()) + 1

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from zoo.augment import augmentation
 from zoo.batch import Batch
 from zoo.components import is_conditional
 from zoo.compose import Composition
@@ -36,6 +37,7 @@ class PhaseLoss(nn.Module):
         super().__init__()
         self.phase = phase
         self._composition, self._n, self._micro_batches = composition, n, micro_batches
+        self._augment = augmentation(composition.training.train.augment)
         self._networks = nn.ModuleDict(composition.parts.networks)
         self._components = nn.ModuleList(composition.parts.stateful)
 
@@ -58,6 +60,7 @@ class PhaseLoss(nn.Module):
             real_condition=lambda: real()[1],
             fake_condition=lambda: real()[1],
             draws=draws,
+            augment=self._augment,
             track=not trained,
             step=step,
             due=due,

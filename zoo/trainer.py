@@ -52,7 +52,7 @@ class Trainer:
         """The distance's estimate in the last critic step of the last iteration that was asked for one."""
         seed, device = self.train.seed, composition.device
         self.draws = Draws(derived(seed, "noise"), device)
-        self.batches = Batches(composition.dataset, device, derived(seed, "data"))
+        self.batches = Batches(composition.dataset, device, derived(seed, "data"), self.train.flip)
         self.schedule_steps = self.train.schedule_steps or self.train.steps
         self._capturable = self._allows_recording()
         self._parameters = {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import torch
 from torch import nn
 
+from zoo.augment import Operation
 from zoo.errors import BadSetting, UnknownName
 from zoo.recipe import Choice, choice_table
 from zoo.settings import Setting, resolve
@@ -45,6 +46,8 @@ class Train:
     cuda_graphs: Annotated[
         Literal["auto", "on", "off"], Setting("record steps as CUDA graphs: auto on a CUDA device, where that works")
     ] = "auto"
+    augment: Annotated[Sequence[Operation], Setting("what the critic sees of images, real and generated")] = ()
+    flip: Annotated[bool, Setting("mirror half of the real images left to right, at random")] = False
     seed: Annotated[int, Setting("what every random number follows from", ge=0)] = 0
     log_every: Annotated[int, Setting("iterations between two lines of metrics", ge=1)] = 50
     sample_every: Annotated[int, Setting("iterations between two sample pictures; 0 for the end only", ge=0)] = 1000
@@ -79,7 +82,7 @@ class Training:
 
     def table(self) -> dict[str, Any]:
         """Back to a recipe's `train` table, every setting written out."""
-        table = {**vars(self.train), "optimizer": self.optimizer.table()}
+        table = {**vars(self.train), "augment": list(self.train.augment), "optimizer": self.optimizer.table()}
         if self.optimizers:
             table["optimizers"] = {phase: choice.table() for phase, choice in self.optimizers.items()}
         return table

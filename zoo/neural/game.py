@@ -154,6 +154,8 @@ def _table(plan: Plan, dataset: ArrayDataset, seed: int) -> Table:
         "optimizer": {"name": "Adam", "lr": RATES[dataset.kind], "betas": [0.0, 0.9]},
         "schedule": "linear",
         "average": 0.0,
+        "augment": [],
+        "flip": False,
         "seed": seed,
     }
     return layered([named_table(plan.variant), normalized({"train": train})])

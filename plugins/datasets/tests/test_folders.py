@@ -1,4 +1,5 @@
 import os
+import zlib
 
 import numpy as np
 import pytest
@@ -10,6 +11,11 @@ from zoo_datasets import pictures
 from zoo_datasets.folders import image_folder
 
 from zoo import BadData
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 def save(path, array, **options):
@@ -169,6 +175,24 @@ def test_broken_images_are_counted_and_the_first_are_named(tmp_path):
     assert message.endswith("and 3 more. Repair or remove them.")
 
 
+def test_a_picture_with_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    save(tmp_path / "vast.png", np.zeros((60, 50, 3)))
+    monkeypatch.setattr(pictures, "PIXEL_LIMIT", 2999)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # as other libraries do
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda picture: pytest.fail("it was decoded"))
+    with pytest.raises(BadData, match=r"1 of 1 images.*vast\.png \(50x60 are more than 2,999 pixels"):
+        image_folder(path=str(tmp_path), side=8)
+
+
+def test_a_small_file_of_a_vast_picture_is_refused(tmp_path):
+    """A PNG of 20,000 by 20,000 pixels, as its header says."""
+    whole = save(tmp_path / "bomb.png", plain(1)).read_bytes()
+    header = b"IHDR" + (20_000).to_bytes(4, "big") * 2 + whole[24:29]
+    (tmp_path / "bomb.png").write_bytes(whole[:12] + header + zlib.crc32(header).to_bytes(4, "big") + whole[33:])
+    with pytest.raises(BadData, match=r"bomb\.png \(.*400,?000,?000.* pixels"):
+        image_folder(path=str(tmp_path), side=8)
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 def test_more_than_eight_bits_are_refused_and_not_clipped(tmp_path, dtype):
     Image.fromarray(np.full((8, 8), 1000, dtype)).save(tmp_path / "deep.tif")
@@ -185,7 +209,7 @@ def test_progress_goes_to_standard_error_when_it_takes_long(tmp_path, monkeypatc
     assert capsys.readouterr() == ("", "")
     eager = partial(pictures.tqdm, mininterval=0)
     monkeypatch.setattr(pictures, "tqdm", lambda *a, **k: eager(*a, **{**k, "disable": False, "delay": 0}))
-    image_folder(path=str(tmp_path), side=8)
+    image_folder(path=str(tmp_path), side=4)
     out, err = capsys.readouterr()
     assert out == ""
     assert "reading images" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,10 +11,16 @@ import torch
 from torch import Tensor
 
 from zoo import ArrayDataset, BadData, Setting
-from zoo_datasets.pictures import pixels, read_all
+from zoo_datasets.cache import cached_images
+from zoo_datasets.pictures import Put, decode_all, pixels, upright
 
 if TYPE_CHECKING:
     import numpy as np
+
+_FORMAT = 1
+"""What `_key` names changes with how images are decoded here."""
+_LOOKED_INTO, _BYTES = 256, 65_536
+"""So many files, spread over the folder, are looked into for the key, and so many bytes of each."""
 
 
 def image_folder(
@@ -26,23 +33,34 @@ def image_folder(
 
     If every image lies in a sub-folder, and there are two or more, the sub-folders are the classes, in the
     order of their names. The short side becomes `side` long (bicubic, antialiased), then the centre square is
-    cut out. All images are decoded once and held in memory, one byte a value. Names that begin with a dot are
-    skipped.
+    cut out. Names that begin with a dot are skipped. All images are decoded once, one byte a value, into a file in
+    `$ZOO_CACHE` or `~/.cache/gan-zoo` that later runs map to memory.
 
     Raises:
         BadData: No folder is given, it is missing or has no image, or images cannot be read.
+        SaveFailed: The decoded images cannot be kept.
     """
     folder = _folder(path)
     names = _image_names(folder)
 
-    def read(index: int) -> np.ndarray:
-        from PIL import Image, ImageOps
+    def fill(put: Put) -> None:
+        decode_all(
+            len(names),
+            lambda index: read_image(folder / names[index], side, channels),
+            lambda index: str(folder / names[index]),
+            put,
+        )
 
-        with Image.open(folder / names[index]) as picture:
-            return pixels(ImageOps.exif_transpose(picture), side, channels)
+    shape = (len(names), channels, side, side)
+    return ArrayDataset(cached_images(_key(folder, names, shape), shape, fill), _labels(names), mapped=True)
 
-    images = read_all(len(names), (channels, side, side), read, lambda index: str(folder / names[index]))
-    return ArrayDataset(images, _labels(names))
+
+def read_image(file: Path, side: int, channels: int) -> np.ndarray:
+    """A picture's pixels, uint8 `(channels, side, side)`."""
+    from PIL import Image
+
+    with Image.open(file) as picture:
+        return pixels(upright(picture), side, channels)
 
 
 def _folder(path: str) -> Path:
@@ -62,9 +80,11 @@ def _image_names(folder: Path) -> list[str]:
     names = []
     for here, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = Path(here).relative_to(folder).as_posix()
+        before = "" if inside == "." else f"{inside}/"
         for file in files:
             if file.lower().endswith(IMG_EXTENSIONS) and not file.startswith("."):
-                names.append(Path(here, file).relative_to(folder).as_posix())
+                names.append(before + file)
     if not names:
         known = " ".join(sorted(IMG_EXTENSIONS))
         raise BadData(f"the image folder '{folder}' has no image; looked for {known}, in sub-folders too.")
@@ -73,6 +93,44 @@ def _image_names(folder: Path) -> list[str]:
 
 def _refuse(error: OSError) -> None:
     raise BadData(f"the image folder cannot be read: {error}; see to its permissions.") from error
+
+
+def _key(folder: Path, names: list[str], shape: tuple[int, ...]) -> str:
+    """A hash of what decides the decoded images.
+
+    Of every file its name, size and time, and of some the bytes: reading all of a large folder would take as long as
+    the cache saves.
+    """
+    digest = hashlib.sha256(repr((_FORMAT, _decoder(), shape)).encode())
+    for name in names:
+        digest.update(os.fsencode(name) + repr(_size_and_time(f"{folder}/{name}")).encode())
+    for name in names[:: -(-len(names) // _LOOKED_INTO)]:
+        digest.update(_beginning(folder / name))
+    return digest.hexdigest()[:32]
+
+
+def _decoder() -> tuple[str | None, ...]:
+    import PIL
+    from PIL import features
+
+    return (PIL.__version__, features.version("jpg"), features.version("webp"))
+
+
+def _size_and_time(file: str) -> tuple[int, int]:
+    """Of a file that is not there, a link to nowhere, there is neither; decoding it will name it."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return (-1, -1)
+    return (found.st_size, found.st_mtime_ns)
+
+
+def _beginning(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(_BYTES)
+    except OSError:
+        return b""
 
 
 def _labels(names: list[str]) -> Tensor | None:

@@ -1,10 +1,10 @@
-"""Pictures of any kind and size as one uint8 tensor, read in threads."""
+"""Pictures of any kind and size as uint8 arrays, decoded in threads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -16,8 +16,27 @@ from zoo import BadData, ZooError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+Put: TypeAlias = Callable[[int, np.ndarray], None]
+"""Puts the pixels of picture i in their place."""
+
+PIXEL_LIMIT = 178_956_970
+"""Pictures with more pixels are refused: a small file can hold a picture that fills the memory. Pillow has the same
+limit, but any library may lift that one for the whole process."""
 _NAMED = 5
 """So many unreadable pictures are named in the message."""
+
+
+def upright(picture: Image) -> Image:
+    """A picture turned as its camera noted.
+
+    Raises:
+        ValueError: It has too many pixels, which are then not decoded.
+    """
+    from PIL import ImageOps
+
+    if picture.width * picture.height > PIXEL_LIMIT:
+        raise ValueError(f"{picture.width}x{picture.height} are more than {PIXEL_LIMIT:,} pixels; make it smaller")
+    return ImageOps.exif_transpose(picture)
 
 
 def pixels(picture: Image, side: int | None, channels: int) -> np.ndarray:
@@ -48,34 +67,40 @@ def pixels(picture: Image, side: int | None, channels: int) -> np.ndarray:
 def read_all(
     count: int, shape: tuple[int, ...], read: Callable[[int], np.ndarray], name: Callable[[int], str]
 ) -> Tensor:
-    """`count` pictures as uint8 `(count, *shape)`, with a progress bar on a terminal when it takes long.
+    """`count` pictures as uint8 `(count, *shape)` in memory. See `decode_all`."""
+    images = np.empty((count, *shape), np.uint8)
+    decode_all(count, read, name, images.__setitem__)
+    return torch.from_numpy(images)
+
+
+def decode_all(count: int, read: Callable[[int], np.ndarray], name: Callable[[int], str], put: Put) -> None:
+    """Decodes `count` pictures in threads, with a progress bar on a terminal when it takes long.
 
     Args:
         count: How many there are.
-        shape: `(channels, height, width)`, the same for all.
-        read: The pixels of picture i, uint8 of that shape; called in threads.
+        read: The pixels of picture i, uint8; called in threads.
         name: What to call picture i in a message.
+        put: Called in threads with each picture's number and pixels.
 
     Raises:
         BadData: Some cannot be read; the first few are named, each with its cause.
     """
-    images = np.empty((count, *shape), np.uint8)
 
-    def place(index: int) -> str | None:
+    def decode(index: int) -> str | None:
         try:
-            images[index] = read(index)
+            image = read(index)
         except ZooError:
             raise
         except Exception as error:  # Pillow has a dozen kinds for a broken file
             return f"{name(index)} ({error})"
+        put(index, image)
         return None
 
     with ThreadPoolExecutor() as pool:
-        progress = tqdm(pool.map(place, range(count)), "reading images", count, leave=False, delay=1.0, disable=None)
+        progress = tqdm(pool.map(decode, range(count)), "reading images", count, leave=False, delay=1.0, disable=None)
         broken = [message for message in progress if message]
     if broken:
         raise BadData(_unreadable(broken, count))
-    return torch.from_numpy(images)
 
 
 def _unreadable(broken: list[str], count: int) -> str:
