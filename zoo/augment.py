@@ -1,4 +1,4 @@
-"""Augmentation that gradients pass through: what a critic sees in the place of real and of generated images alike.
+"""Augmentation that gradients pass through: what a critic sees in the place of real and of generated samples alike.
 
 The operations and their ranges are those of Zhao et al. (2020, "Differentiable Augmentation for Data-Efficient GAN
 Training", arXiv 2006.10738, section 3.2 and the authors' code). Every sample has random numbers of its own.
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.draws import Draws
 from zoo.samples import Samples, tensors
@@ -38,6 +38,40 @@ def augmentation(operations: Sequence[Operation]) -> Augment | None:
         return seen if isinstance(samples, tuple) else seen[0]
 
     return augment
+
+
+FADED = 1e-3
+"""What is left of instance noise just before it ends."""
+
+
+class InstanceNoise(nn.Module):
+    """Normal noise on everything that the critic sees, which fades: coarse structure is learnt first, and fine last.
+
+    With it real and generated samples overlap, so that the critic has a slope everywhere (Arjovsky and Bottou, 2017,
+    arXiv 1701.04862, section 3; Sonderby et al., 2017, arXiv 1610.04490, section 3.1). Its standard deviation falls by
+    the same factor in each iteration.
+
+    Args:
+        first: The standard deviation at iteration 0, in the unit of the data.
+        device: Where it is added.
+    """
+
+    std: Tensor
+
+    def __init__(self, first: float, device: torch.device | str = "cpu") -> None:
+        super().__init__()
+        self.first = first
+        # A buffer that is filled, so that steps which are compiled or recorded see it change.
+        self.register_buffer("std", torch.tensor(first, device=device))
+
+    def fade(self, iteration: int, steps: int) -> None:
+        """Sets what it is at an iteration, when it ends after so many."""
+        self.std.fill_(self.first * FADED ** (iteration / steps) if iteration < steps else 0.0)
+
+    def forward(self, samples: Samples, draws: Draws) -> Samples:
+        """The samples with noise of their own each."""
+        noisy = tuple(tensor + self.std * draws.randn(*tensor.shape) for tensor in tensors(samples))
+        return noisy if isinstance(samples, tuple) else noisy[0]
 
 
 def _augmented(images: Tensor, steps: Sequence[Callable[[Tensor, Draws], Tensor]], draws: Draws) -> Tensor:

@@ -84,8 +84,9 @@ def _check_augmentation(composition: Composition) -> None:
             )
     if train.flip and not isinstance(dataset, ArrayDataset):
         raise IncompatibleParts(f"train.flip mirrors the images of an array, and {type(dataset).__name__} is none.")
-    if train.augment and "critic" not in composition.networks:
-        raise IncompatibleParts("train.augment changes what a critic sees, and this recipe has none; leave it out.")
+    for name in ("augment", "noise"):
+        if getattr(train, name) and "critic" not in composition.networks:
+            raise IncompatibleParts(f"train.{name} changes what a critic sees, and this recipe has none; leave it out.")
 
 
 def _check_generator(composition: Composition) -> Tensor:

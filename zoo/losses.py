@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from zoo.augment import augmentation
+from zoo.augment import Augment, InstanceNoise, augmentation
 from zoo.batch import Batch
 from zoo.components import is_conditional
 from zoo.compose import Composition
 from zoo.draws import Draws
 from zoo.errors import BadRecipe
 from zoo.procedures import Phase
+from zoo.samples import Samples
 
 Real: TypeAlias = tuple[Tensor, Tensor | None]
 """Real samples `(N, *shape)` and their labels `(N,)`."""
@@ -37,7 +38,9 @@ class PhaseLoss(nn.Module):
         super().__init__()
         self.phase = phase
         self._composition, self._n, self._micro_batches = composition, n, micro_batches
-        self._augment = augmentation(composition.training.train.augment)
+        train = composition.training.train
+        self.noise = InstanceNoise(train.noise, composition.device) if train.noise else None
+        self._augment = _in_turn([augmentation(train.augment), self.noise])
         self._networks = nn.ModuleDict(composition.parts.networks)
         self._components = nn.ModuleList(composition.parts.stateful)
 
@@ -82,3 +85,16 @@ class PhaseLoss(nn.Module):
         if total is None:
             raise BadRecipe(f"the {self.phase.name} phase has no loss.")
         return total / self._micro_batches if self._micro_batches > 1 else total, terms
+
+
+def _in_turn(steps: Sequence[Augment | None]) -> Augment | None:
+    wanted = [step for step in steps if step is not None]
+    if len(wanted) < 2:
+        return wanted[0] if wanted else None
+
+    def augment(samples: Samples, draws: Draws) -> Samples:
+        for step in wanted:
+            samples = step(samples, draws)
+        return samples
+
+    return augment

@@ -85,6 +85,7 @@ class Trainer:
     def iterate(self, estimate: bool = False) -> None:
         """One pass over the phases. `estimate` asks the distance for its estimate as well."""
         self._set_rates()
+        self._fade_noise()
         for phase in self.composition.phases:
             if self.iteration % phase.every == 0:
                 if self._compares_precision():
@@ -350,6 +351,12 @@ class Trainer:
                     group["lr"].fill_(rate * share)
                 else:
                     group["lr"] = rate * share
+
+    def _fade_noise(self) -> None:
+        steps = self.train.noise_steps or max(1, self.schedule_steps // 2)
+        for loss in self._losses.values():
+            if loss.noise is not None:
+                loss.noise.fade(self.iteration, steps)
 
     def _start_compiler(self) -> Compiler | None:
         if not self.train.compile:

@@ -47,6 +47,10 @@ class Train:
         Literal["auto", "on", "off"], Setting("record steps as CUDA graphs: auto on a CUDA device, where that works")
     ] = "auto"
     augment: Annotated[Sequence[Operation], Setting("what the critic sees of images, real and generated")] = ()
+    noise: Annotated[
+        float, Setting("standard deviation of noise on all that the critic sees, at first; it fades", ge=0)
+    ] = 0.0
+    noise_steps: Annotated[int, Setting("iterations until the noise is gone; 0 for half of all", ge=0)] = 0
     flip: Annotated[bool, Setting("mirror half of the real images left to right, at random")] = False
     seed: Annotated[int, Setting("what every random number follows from", ge=0)] = 0
     log_every: Annotated[int, Setting("iterations between two lines of metrics", ge=1)] = 50

@@ -156,6 +156,7 @@ def _table(plan: Plan, dataset: ArrayDataset, seed: int) -> Table:
         "average": 0.0,
         "augment": [],
         "flip": False,
+        "noise": 0.0,
         "seed": seed,
     }
     return layered([named_table(plan.variant), normalized({"train": train})])
