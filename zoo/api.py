@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from zoo.checks import check
 from zoo.compose import Composition, compose
@@ -157,6 +156,7 @@ def resume(
     path: str | Path,
     *,
     steps: int | None = None,
+    on_divergence: Literal["stop", "rollback"] | None = None,
     device: str = "auto",
     plugins: Plugins | None = None,
     given: Mapping[str, Any] | None = None,
@@ -168,10 +168,12 @@ def resume(
     Args:
         path: The run folder.
         steps: A new total of iterations, to extend the run; as before if None.
+        on_divergence: What it does from now on if it diverges; as before if None.
 
     Raises:
-        BadRun: The folder is no run, has no checkpoint, or is at its last step already.
-        BadCheckpoint: The checkpoint is truncated or foreign.
+        BadRun: The folder is no run, has no checkpoint, is at its last step already, or is being trained.
+        BadCheckpoint: The newest checkpoint is damaged or foreign; the message says how to go on without it.
+        BadData: The data set has changed since the checkpoint.
 
     >>> import tempfile, zoo
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -180,17 +182,23 @@ def resume(
     4
     """
     folder = Folder.open(Path(path))
-    state = folder.load()
-    note = folder.state()
-    if note["state"] == "running" and note["pid"] != os.getpid():
-        raise BadRun(f"{path} is being trained by process {note['pid']} on {note['host']}; stop that first.")
+    with folder.alone():
+        state = folder.load()
+        change = _changed(folder, state, steps, on_divergence)
+        components = Components(plugins or installed(), split_given(given or {})[1])
+        composition = rebuild(folder, components, resolve_device(device), change)
+        return Fit(Trainer(composition), folder, on_log, progress).run(state)
+
+
+def _changed(
+    folder: Folder, state: Mapping[str, Any], steps: int | None, on_divergence: str | None
+) -> dict[str, int | str]:
+    """The training settings of a resumed run that differ from its recipe. Raises BadRun if nothing is left to do."""
     total = Training.of(folder.recipe().train).train.steps if steps is None else steps
     if state["iteration"] >= total:
-        raise BadRun(f"{path} is at step {state['iteration']} of {total} already; extend it with --steps.")
-    components = Components(plugins or installed(), split_given(given or {})[1])
-    change = {"steps": total, "schedule_steps": state["schedule_steps"]}
-    composition = rebuild(folder, components, resolve_device(device), change)
-    return Fit(Trainer(composition), folder, on_log, progress).run(state)
+        raise BadRun(f"{folder.path} is at step {state['iteration']} of {total} already; extend it with --steps.")
+    change: dict[str, int | str] = {"steps": total, "schedule_steps": state["schedule_steps"]}
+    return change if on_divergence is None else {**change, "on_divergence": on_divergence}
 
 
 def run_path(out: str | Path, name: str, recipe: Recipe) -> Path:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C or a request to terminate has ended, as shells have it."""
+
 
 class ZooError(Exception):
     """A problem that the user should read about. `exit_code` is 2 for misuse, 1 for failure."""

@@ -10,15 +10,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from zoo.batch import Batch, mean_records
+from zoo.checkpoints import FORMAT
 from zoo.components import Distance, LipschitzConstraint, is_conditional
 from zoo.compose import Composition
 from zoo.data import Batches
 from zoo.devices import derived, global_states, set_global_states
 from zoo.draws import Draws
 from zoo.errors import BadCheckpoint, BadRecipe, Diverged
-from zoo.folder import FORMAT
 from zoo.history import History
 from zoo.procedures import Phase
 from zoo.training import factor
@@ -40,6 +41,8 @@ class Trainer:
         self.iteration = 0
         self.estimate: Tensor | None = None
         """The distance's estimate in the last critic step of the last iteration that was asked for one."""
+        self.rate_factor = 1.0
+        """What all learning rates are multiplied by, beside their schedule; lower after a rollback."""
         seed, device = self.train.seed, composition.device
         self.draws = Draws(derived(seed, "noise"), device)
         self.batches = Batches(composition.dataset, device, derived(seed, "data"))
@@ -65,7 +68,7 @@ class Trainer:
         return self.composition.networks["generator"] if self.average is None else self.average
 
     def iterate(self, estimate: bool = False) -> None:
-        """One pass over the phases. `estimate` asks the distance for its estimate as well."""
+        """One pass over the phases. `estimate` asks for the distance's estimate and the norms of gradients as well."""
         self._set_rates()
         for phase in self.composition.phases:
             if self.iteration % phase.every == 0:
@@ -117,6 +120,7 @@ class Trainer:
             "batches": self.batches.state_dict(),
             "random": global_states(self.composition.device),
             "history": self._history.state_dict(),
+            "rate_factor": self.rate_factor,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -139,6 +143,7 @@ class Trainer:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.iteration, self.schedule_steps = state["iteration"], state["schedule_steps"]
+        self.rate_factor = state.get("rate_factor", 1.0)
         self._counts = dict(state["counts"])
         self.draws.load_state_dict(state["draws"])
         self.batches.load_state_dict(state["batches"])
@@ -170,6 +175,8 @@ class Trainer:
             self._loss(phase, batch).backward(inputs=inputs)  # type: ignore[no-untyped-call]
             for name, values in batch.records.items():
                 records[name] += values
+        if estimate:
+            self._note_norm(phase, inputs)
         optimizer.step()
         self._counts[phase.name] += 1
         with torch.no_grad():
@@ -249,10 +256,14 @@ class Trainer:
         known = [value for value in values if value is not None]
         self.estimate = torch.stack(known).mean() if known else None
 
+    def _note_norm(self, phase: Phase, inputs: Iterable[nn.Parameter]) -> None:
+        gradients = [parameter.grad for parameter in inputs if parameter.grad is not None]
+        self._history.add(phase.name, f"{phase.name}_gradient_norm", self.iteration, get_total_norm(gradients))
+
     def _set_rates(self) -> None:
-        if self.train.schedule == "constant":
+        if self.train.schedule == "constant" and self.rate_factor == 1.0:
             return
-        share = factor(self.train.schedule, self.iteration, self.schedule_steps)
+        share = self.rate_factor * factor(self.train.schedule, self.iteration, self.schedule_steps)
         for name, optimizer in self._optimizers.items():
             for group, rate in zip(optimizer.param_groups, self._rates[name], strict=True):
                 group["lr"] = rate * share

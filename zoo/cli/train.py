@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ import tomli_w
 from click.core import ParameterSource
 
 from zoo.cli.tables import print_json, print_table
-from zoo.errors import UsageError
+from zoo.errors import INTERRUPTED, UsageError
 from zoo.recipe import Table, layered, named_table, normalized, parse_assignment
 
-RESUMABLE = {"--resume", "--steps", "--device", "--plugin", "--quiet", "--json"}
+RESUMABLE = {"--resume", "--steps", "--on-divergence", "--device", "--plugin", "--quiet", "--json"}
 """Options that go with --resume."""
-TRAINING = ("steps", "batch_size", "seed", "precision")
+TRAINING = ("steps", "batch_size", "seed", "precision", "on_divergence")
 
 
 @click.command()
@@ -37,6 +38,11 @@ TRAINING = ("steps", "batch_size", "seed", "precision")
 @click.option("--batch-size", type=int, help="Samples per optimiser step.")
 @click.option("--seed", type=int, help="What every random number follows from.")
 @click.option("--precision", type=click.Choice(["32", "bf16"]), help="Arithmetic of the networks.")
+@click.option(
+    "--on-divergence",
+    type=click.Choice(["stop", "rollback"]),
+    help="When a loss becomes NaN: stop, or go on from the last checkpoint with lower learning rates.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--name", default="", help="The run's name; made from variant, data set and seed if not given.")
 @click.option("--out", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of runs.")
@@ -78,10 +84,19 @@ def _resume(path: Path, options: dict[str, Any]) -> None:
     given = {p.opts[0] for p in context.command.params if p.name and _was_given(context, p.name)}
     changed = sorted(given - RESUMABLE)
     if changed:
-        raise UsageError(f"a resumed run keeps its recipe: {', '.join(changed)} cannot be given; only --steps can.")
+        raise UsageError(
+            f"a resumed run keeps its recipe: {', '.join(changed)} cannot be given; "
+            "only --steps and --on-divergence can."
+        )
     from zoo.api import resume
 
-    outcome = resume(path, steps=options["steps"], device=options["device"], progress=not options["quiet"])
+    outcome = resume(
+        path,
+        steps=options["steps"],
+        on_divergence=options["on_divergence"],
+        device=options["device"],
+        progress=not options["quiet"],
+    )
     _report(outcome, path, options["json_"])
 
 
@@ -131,7 +146,13 @@ def _print_composition(composition: Any, json_: bool) -> None:
 def _report(outcome: Any, path: Path, json_: bool) -> None:
     if json_:
         print_json({"run": str(path), **vars(outcome)})
-        return
+    else:
+        _print_outcome(outcome, path)
+    if outcome.state == "interrupted":
+        sys.exit(INTERRUPTED)
+
+
+def _print_outcome(outcome: Any, path: Path) -> None:
     if outcome.state == "interrupted":
         click.echo(f"\nStopped and saved at step {outcome.step}. Go on with: zoo train --resume {path}")
     rows = [
@@ -140,6 +161,10 @@ def _report(outcome: Any, path: Path, json_: bool) -> None:
     ]
     if outcome.estimate is not None:
         rows.append(("distance", f"{outcome.estimate:.4g} ({outcome.estimates}, as estimated in training)"))
+    if outcome.rollbacks:
+        last = outcome.rollbacks[-1]
+        rates = f"learning rates times {last['rate_factor']:g} since step {last['to']}"
+        rows.append(("rollbacks", f"{len(outcome.rollbacks)}, {rates}"))
     if outcome.picture:
         rows.append(("samples", outcome.picture))
     rows.append(("run", str(path)))
