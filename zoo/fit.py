@@ -26,6 +26,7 @@ from zoo.rollback import KEY as ROLLBACKS
 from zoo.rollback import Rollback
 from zoo.spikes import Spikes
 from zoo.trainer import Trainer
+from zoo.writing import partial_of, put_in_place, saving
 
 Row = Mapping[str, Any]
 PICTURED = {"image": 64, "vector": 2500}
@@ -236,7 +237,10 @@ class Fit:
         if "generator" not in composition.networks or not drawable(composition.dataset):
             return
         path = self.folder.samples / f"step-{self.trainer.iteration:08d}.png"
-        save_picture(path, self._samples(PICTURED[composition.dataset.kind]), composition.dataset)
+        samples, partial = self._samples(PICTURED[composition.dataset.kind]), partial_of(path)
+        with saving(path, partial):
+            save_picture(partial, samples, composition.dataset)
+            put_in_place(partial, path)
         self._picture = str(path)
 
     @torch.no_grad()

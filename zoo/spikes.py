@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from zoo.history import NORM
+
 WINDOW = 30
 """So many lines before are looked at."""
 FEWEST = 10
@@ -17,7 +19,7 @@ SLIGHT = 0.05
 """The spread counts as this share of the median at least, so that a value that hardly changed before may change."""
 NORMAL = 1.4826
 """Median absolute deviations times this are standard deviations, of normal values."""
-WATCHED = ("loss", "gradient_norm")
+WATCHED = ("loss", NORM)
 """How the names end of what is watched."""
 
 

@@ -20,7 +20,7 @@ from zoo.data import Batches
 from zoo.devices import derived, global_states, set_global_states
 from zoo.draws import Draws
 from zoo.errors import BadCheckpoint, BadRecipe, Diverged
-from zoo.history import History
+from zoo.history import NORM, History
 from zoo.procedures import Phase
 from zoo.training import factor
 
@@ -258,7 +258,7 @@ class Trainer:
 
     def _note_norm(self, phase: Phase, inputs: Iterable[nn.Parameter]) -> None:
         gradients = [parameter.grad for parameter in inputs if parameter.grad is not None]
-        self._history.add(phase.name, f"{phase.name}_gradient_norm", self.iteration, get_total_norm(gradients))
+        self._history.add(phase.name, phase.name + NORM, self.iteration, get_total_norm(gradients))
 
     def _set_rates(self) -> None:
         if self.train.schedule == "constant" and self.rate_factor == 1.0:
