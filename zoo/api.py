@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -157,6 +158,7 @@ def resume(
     *,
     steps: int | None = None,
     on_divergence: Literal["stop", "rollback"] | None = None,
+    download: bool = False,
     device: str = "auto",
     plugins: Plugins | None = None,
     given: Mapping[str, Any] | None = None,
@@ -169,6 +171,7 @@ def resume(
         path: The run folder.
         steps: A new total of iterations, to extend the run; as before if None.
         on_divergence: What it does from now on if it diverges; as before if None.
+        download: Lets the data set download its files.
 
     Raises:
         BadRun: The folder is no run, has no checkpoint, is at its last step already, or is being trained.
@@ -186,7 +189,7 @@ def resume(
         state = folder.load()
         change = _changed(folder, state, steps, on_divergence)
         components = Components(plugins or installed(), split_given(given or {})[1])
-        composition = rebuild(folder, components, resolve_device(device), change)
+        composition = rebuild(folder, components, resolve_device(device), change, download)
         return Fit(Trainer(composition), folder, on_log, progress).run(state)
 
 
@@ -212,4 +215,5 @@ def run_name(recipe: Recipe) -> str:
     """The name that a run gets: variant (or distance), data set and seed."""
     first = recipe.variant or recipe.axes["distance"].name
     parts = [Path(first).stem, recipe.axes["dataset"].name, f"seed{recipe.train['seed']}"]
-    return "-".join(part.replace(GIVEN, "").replace("/", "-") for part in parts)
+    # One folder of the folder of runs, whatever a recipe calls itself.
+    return re.sub(r"[^\w+.=-]", "-", "-".join(part.replace(GIVEN, "") for part in parts))

@@ -17,7 +17,7 @@ import tomli_w
 from zoo.checkpoints import checkpoint_in, hash_of, read_checkpoint, remove_checkpoint, steps_in, write_checkpoint
 from zoo.errors import BadRun, RunExists
 from zoo.locks import is_held, lock_of, taken
-from zoo.recipe import Recipe, read_table
+from zoo.recipe import DOWNLOAD, Recipe, read_table
 from zoo.writing import PARTIAL, saving, sync, write_whole
 
 LOCK = "training.lock"
@@ -79,8 +79,11 @@ class Folder:
             self._lock.release()
 
     def recipe(self) -> Recipe:
-        """The recipe that the run was made with. Raises BadRecipe."""
-        return Recipe.of(read_table(self.path / "recipe.toml"))
+        """The recipe that the run was made with, which is not heard on downloading. Raises BadRecipe."""
+        table = read_table(self.path / "recipe.toml")
+        if DOWNLOAD in table.get("dataset", {}):
+            table["dataset"][DOWNLOAD] = False
+        return Recipe.of(table)
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Writes the recipe, whole. Raises SaveFailed."""

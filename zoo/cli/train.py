@@ -12,9 +12,9 @@ from click.core import ParameterSource
 
 from zoo.cli.tables import print_json, print_table
 from zoo.errors import INTERRUPTED, UsageError
-from zoo.recipe import Table, layered, named_table, normalized, parse_assignment
+from zoo.recipe import DOWNLOAD, Table, layered, named_table, normalized, parse_assignment
 
-RESUMABLE = {"--resume", "--steps", "--on-divergence", "--device", "--plugin", "--quiet", "--json"}
+RESUMABLE = {"--resume", "--steps", "--on-divergence", "--download", "--device", "--plugin", "--quiet", "--json"}
 """Options that go with --resume."""
 TRAINING = ("steps", "batch_size", "seed", "precision", "on_divergence")
 
@@ -86,7 +86,7 @@ def _resume(path: Path, options: dict[str, Any]) -> None:
     if changed:
         raise UsageError(
             f"a resumed run keeps its recipe: {', '.join(changed)} cannot be given; "
-            "only --steps and --on-divergence can."
+            "only --steps, --on-divergence and --download can."
         )
     from zoo.api import resume
 
@@ -94,6 +94,7 @@ def _resume(path: Path, options: dict[str, Any]) -> None:
         path,
         steps=options["steps"],
         on_divergence=options["on_divergence"],
+        download=options["download"],
         device=options["device"],
         progress=not options["quiet"],
     )
@@ -109,7 +110,7 @@ def _start(variant: str, options: dict[str, Any]) -> None:
 
     assignments = [parse_assignment(text) for text in options["assignments"]]
     if options["download"]:
-        assignments.append((["dataset", "download"], True))
+        assignments.append((["dataset", DOWNLOAD], True))
     composition = compose_table(
         _table(variant, options),
         assignments,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo import ArrayDataset, BadData, Setting
-from zoo_datasets.pictures import pixels, read_all
+from zoo_datasets.pictures import pixels, read_all, refuse_huge
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +39,7 @@ def image_folder(
         from PIL import Image, ImageOps
 
         with Image.open(folder / names[index]) as picture:
+            refuse_huge(picture)
             return pixels(ImageOps.exif_transpose(picture), side, channels)
 
     images = read_all(len(names), (channels, side, side), read, lambda index: str(folder / names[index]))

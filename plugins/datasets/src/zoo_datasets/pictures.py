@@ -16,8 +16,17 @@ from zoo import BadData, ZooError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+MOST_PIXELS = 2**26
+"""No picture with more is decoded: 200 MB in colour, from a file that may have a few KB."""
 _NAMED = 5
 """So many unreadable pictures are named in the message."""
+
+
+def refuse_huge(picture: Image) -> None:
+    """Raises ValueError for a picture of too many pixels, by what its head says, before they are decoded."""
+    width, height = picture.size
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"{width}x{height} pixels are more than {MOST_PIXELS:,}; make it smaller")
 
 
 def pixels(picture: Image, side: int | None, channels: int) -> np.ndarray:
