@@ -61,7 +61,7 @@ class IncompatibleParts(UsageError):
 
 
 class BadData(UsageError):
-    """A data set that is missing, empty, corrupt or too small."""
+    """A data set that is missing, empty, corrupt, too small, or not the one that a run was trained on."""
 
 
 class NoDevice(UsageError):
@@ -77,7 +77,7 @@ class BadRun(UsageError):
 
 
 class BadCheckpoint(ZooError):
-    """A checkpoint that is truncated, foreign, or does not fit the recipe beside it."""
+    """A checkpoint that is damaged, foreign, or does not fit the recipe beside it."""
 
 
 class DisabledPlugin(UsageError):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,22 +13,18 @@ import torch
 from tqdm import tqdm
 
 from zoo.board import board
-from zoo.components import is_conditional
-from zoo.devices import derived, seeded
-from zoo.draws import Draws
+from zoo.devices import seeded
 from zoo.errors import Diverged, OutOfMemory, SaveFailed
 from zoo.fingerprints import CONTENT, fingerprint, refuse_other_data
 from zoo.folder import Folder
-from zoo.pictures import drawable, save_picture
+from zoo.previews import preview
 from zoo.rollback import KEY as ROLLBACKS
 from zoo.rollback import Rollback
 from zoo.spikes import Spikes
+from zoo.stopping import Stop
 from zoo.trainer import Trainer
-from zoo.writing import partial_of, put_in_place, saving
 
 Row = Mapping[str, Any]
-PICTURED = {"image": 64, "vector": 2500}
-"""How many samples a picture shows."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,7 @@ class Fit:
         self._rollback = Rollback(trainer, folder)
         self._content = fingerprint(trainer.composition.dataset, trainer.composition.recipe.axes["dataset"])
         self._progress = progress
-        self._stop = False
+        self._stop = Stop()
         self._saved: int | None = None
         self._row: dict[str, Any] = {}
         self._picture: str | None = None
@@ -99,7 +93,7 @@ class Fit:
             BadCheckpoint: The state does not fit.
             SaveFailed: The disk refused; the last checkpoint is intact.
         """
-        with self.folder.alone(), seeded(self._train.seed, "training"), self._signals():
+        with self.folder.alone(), seeded(self._train.seed, "training"), self._stop.listening():
             if resume is not None:
                 self._restore(resume)
             try:
@@ -148,7 +142,7 @@ class Fit:
     def _reached_end(self, bar: Any) -> bool:
         """Trains to the end or until it is stopped, and saves; False if it had to go back."""
         try:
-            while self.trainer.iteration < self._train.steps and not self._stop:
+            while self.trainer.iteration < self._train.steps and not self._stop.wanted:
                 self._iterate(bar)
             if self._saved != self.trainer.iteration:
                 self._save()
@@ -172,7 +166,7 @@ class Fit:
             self._log(bar)
         if last or _due(step, self._train.sample_every):
             with self._aside():
-                self._draw()
+                self._picture = preview(self.trainer, self.folder) or self._picture
         if last or _due(step, self._train.checkpoint_every):
             self._save()
 
@@ -232,31 +226,6 @@ class Fit:
         finally:
             self._since = time.monotonic()
 
-    def _draw(self) -> None:
-        composition = self.trainer.composition
-        if "generator" not in composition.networks or not drawable(composition.dataset):
-            return
-        path = self.folder.samples / f"step-{self.trainer.iteration:08d}.png"
-        samples, partial = self._samples(PICTURED[composition.dataset.kind]), partial_of(path)
-        with saving(path, partial):
-            save_picture(partial, samples, composition.dataset)
-            put_in_place(partial, path)
-        self._picture = str(path)
-
-    @torch.no_grad()
-    def _samples(self, n: int) -> torch.Tensor:
-        """The same latent points in every picture, drawn apart from the training's own random numbers."""
-        generator: Any = self.trainer.generator
-        draws = Draws(derived(self._train.seed, "pictures"), self.trainer.composition.device)
-        z = generator.latent(n, draws)
-        training = generator.training
-        generator.eval()
-        classes = self.trainer.composition.dataset.classes
-        rows = torch.arange(n, device=draws.device) * (classes or 1) // n
-        samples: torch.Tensor = generator(z, rows) if is_conditional(generator) else generator(z)
-        generator.train(training)
-        return samples
-
     def _bar(self, first: int) -> Any:
         return tqdm(
             total=self._train.steps,
@@ -267,27 +236,6 @@ class Fit:
             file=sys.stderr,
             desc=self.folder.path.name,
         )
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first Ctrl-C, or request to terminate, ends the run after its iteration; a second one at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-        def stop(number: int, frame: Any) -> None:
-            if self._stop:
-                raise KeyboardInterrupt
-            self._stop = True
-
-        for number in before:
-            signal.signal(number, stop)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def _due(step: int, every: int) -> bool:
