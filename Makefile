@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 # One thread a process: tests run two at a time, and tiny networks slow down badly when threads compete.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help demo test test-gpu test-alone lint docs docs-check bench sync catalogue-check bundle format clean
+.PHONY: help demo test test-gpu test-alone soak lint docs docs-check bench sync catalogue-check bundle format clean
 
 help: ## Show this.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ test-gpu: $(STAMP) ## Run the tests that need a CUDA device.
 
 test-alone: $(STAMP) ## Run each plugin's tests alone, against the core built as a wheel.
 	ZOO_ALONE=$$(ls plugins | paste -sd, -) $(BIN)/python -m pytest tests/test_alone.py
+
+soak: $(STAMP) ## Run what takes minutes: a training killed at 50 moments, and nothing lost.
+	$(ONE_THREAD) $(BIN)/python tests/soak/kills.py
 
 lint: $(STAMP) ## Check format, style, types and the direction of imports.
 	$(BIN)/ruff format --check .

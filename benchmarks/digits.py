@@ -32,10 +32,10 @@ from zoo.comparing.measures import made
 from zoo.comparing.place import Place, missing
 from zoo.comparing.results import Comparison
 from zoo.errors import ZooError
-from zoo.folder import write_whole
 from zoo.measuring import FLOORS, evaluate, key_of, real_evidence
 from zoo.plugins import installed
 from zoo.trainer import Trainer
+from zoo.writing import write_whole
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 WARM, TIMED = 3, 20

@@ -9,7 +9,7 @@ from statistics import median
 
 from zoo.comparing.place import missing
 from zoo.comparing.results import Comparison, Scale
-from zoo.folder import write_whole
+from zoo.writing import write_whole
 
 COVERAGE, TIMES_FLOOR, SPREADS = 0.85, 2.0, 3.0
 """The goal: at least this coverage, at most so many times the floor's Frechet distance, and no memorisation: not more

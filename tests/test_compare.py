@@ -523,7 +523,7 @@ def test_the_command_prints_a_table_that_fits_and_a_verdict(zoo_command):
 
 def test_the_command_says_how_to_go_on(zoo_command, tmp_path):
     contender = recipe(tmp_path, how="SIGINT", marker=str(tmp_path / "marker"), at=1)
-    out = zoo_command("compare", contender, "vanilla", *OPTIONS, "--plugin", BREAKING, "--steps", 6)
+    out = zoo_command("compare", contender, "vanilla", *OPTIONS, "--plugin", BREAKING, "--steps", 6, code=130)
     assert out.stdout == ""
     assert "Stopped with 4 runs to go. Go on with the same command (--out " in out.stderr
     assert "comparisons/ring-tripping-vanilla" in out.stderr

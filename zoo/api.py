@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from zoo.checks import check
 from zoo.compose import Composition, compose
@@ -157,6 +157,8 @@ def resume(
     path: str | Path,
     *,
     steps: int | None = None,
+    on_divergence: Literal["stop", "rollback"] | None = None,
+    download: bool = False,
     device: str = "auto",
     plugins: Plugins | None = None,
     given: Mapping[str, Any] | None = None,
@@ -168,10 +170,13 @@ def resume(
     Args:
         path: The run folder.
         steps: A new total of iterations, to extend the run; as before if None.
+        on_divergence: What it does from now on if it diverges; as before if None.
+        download: Lets the data set download its files.
 
     Raises:
-        BadRun: The folder is no run, has no checkpoint, or is at its last step already.
-        BadCheckpoint: The checkpoint is truncated or foreign.
+        BadRun: The folder is no run, has no checkpoint, is at its last step already, or is being trained.
+        BadCheckpoint: The newest checkpoint is damaged or foreign; the message says how to go on without it.
+        BadData: The data set has changed since the checkpoint.
 
     >>> import tempfile, zoo
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -180,17 +185,23 @@ def resume(
     4
     """
     folder = Folder.open(Path(path))
-    state = folder.load()
-    note = folder.state()
-    if note["state"] == "running" and note["pid"] != os.getpid():
-        raise BadRun(f"{path} is being trained by process {note['pid']} on {note['host']}; stop that first.")
+    with folder.alone():
+        state = folder.load()
+        change = _changed(folder, state, steps, on_divergence)
+        components = Components(plugins or installed(), split_given(given or {})[1])
+        composition = rebuild(folder, components, resolve_device(device), change, download)
+        return Fit(Trainer(composition), folder, on_log, progress).run(state)
+
+
+def _changed(
+    folder: Folder, state: Mapping[str, Any], steps: int | None, on_divergence: str | None
+) -> dict[str, int | str]:
+    """The training settings of a resumed run that differ from its recipe. Raises BadRun if nothing is left to do."""
     total = Training.of(folder.recipe().train).train.steps if steps is None else steps
     if state["iteration"] >= total:
-        raise BadRun(f"{path} is at step {state['iteration']} of {total} already; extend it with --steps.")
-    components = Components(plugins or installed(), split_given(given or {})[1])
-    change = {"steps": total, "schedule_steps": state["schedule_steps"]}
-    composition = rebuild(folder, components, resolve_device(device), change)
-    return Fit(Trainer(composition), folder, on_log, progress).run(state)
+        raise BadRun(f"{folder.path} is at step {state['iteration']} of {total} already; extend it with --steps.")
+    change: dict[str, int | str] = {"steps": total, "schedule_steps": state["schedule_steps"]}
+    return change if on_divergence is None else {**change, "on_divergence": on_divergence}
 
 
 def run_path(out: str | Path, name: str, recipe: Recipe) -> Path:
@@ -204,4 +215,5 @@ def run_name(recipe: Recipe) -> str:
     """The name that a run gets: variant (or distance), data set and seed."""
     first = recipe.variant or recipe.axes["distance"].name
     parts = [Path(first).stem, recipe.axes["dataset"].name, f"seed{recipe.train['seed']}"]
-    return "-".join(part.replace(GIVEN, "").replace("/", "-") for part in parts)
+    # One folder of the folder of runs, whatever a recipe calls itself.
+    return re.sub(r"[^\w+.=-]", "-", "-".join(part.replace(GIVEN, "") for part in parts))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C or a request to terminate has ended, as shells have it."""
+
 
 class ZooError(Exception):
     """A problem that the user should read about. `exit_code` is 2 for misuse, 1 for failure."""
@@ -58,7 +61,7 @@ class IncompatibleParts(UsageError):
 
 
 class BadData(UsageError):
-    """A data set that is missing, empty, corrupt or too small."""
+    """A data set that is missing, empty, corrupt, too small, or not the one that a run was trained on."""
 
 
 class NoDevice(UsageError):
@@ -74,7 +77,7 @@ class BadRun(UsageError):
 
 
 class BadCheckpoint(ZooError):
-    """A checkpoint that is truncated, foreign, or does not fit the recipe beside it."""
+    """A checkpoint that is damaged, foreign, or does not fit the recipe beside it."""
 
 
 class DisabledPlugin(UsageError):

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from zoo.components import is_conditional
-from zoo.devices import derived, seeded
-from zoo.draws import Draws
+from zoo.board import board
+from zoo.devices import seeded
 from zoo.errors import Diverged, OutOfMemory, SaveFailed
+from zoo.fingerprints import CONTENT, fingerprint, refuse_other_data
 from zoo.folder import Folder
-from zoo.pictures import drawable, save_picture
 from zoo.precision import warnings
+from zoo.previews import preview
+from zoo.rollback import KEY as ROLLBACKS
+from zoo.rollback import Rollback
+from zoo.spikes import Spikes
+from zoo.stopping import Stop
 from zoo.trainer import Trainer
 
 Row = Mapping[str, Any]
-Result = TypeVar("Result")
-PICTURED = {"image": 64, "vector": 2500}
-"""How many samples a picture shows."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,8 @@ class Outcome:
         estimate: The last estimate of the distance, or None.
         estimates: What that is an estimate of, such as `W1`.
         picture: The last picture of samples, or None.
+        rollbacks: Where the run diverged and went back: `at` and `to` which iteration, the `rate_factor` of the
+            learning rates from then on, and the `cause`.
     """
 
     state: str
@@ -50,6 +51,7 @@ class Outcome:
     estimate: float | None
     estimates: str
     picture: str | None
+    rollbacks: tuple[Mapping[str, Any], ...] = ()
 
 
 class Fit:
@@ -73,35 +75,36 @@ class Fit:
         self.folder = folder
         self._train = trainer.train
         self._hearers = [folder.log, *([on_log] if on_log else [])]
+        self._rollback = Rollback(trainer, folder)
+        self._content = fingerprint(trainer.composition.dataset, trainer.composition.recipe.axes["dataset"])
         self._progress = progress
-        self._stop = False
+        self._stop = Stop()
         self._saved: int | None = None
         self._row: dict[str, Any] = {}
         self._picture: str | None = None
-        self._seconds, self._since = 0.0, 0.0
+        self._seconds, self._since, self._trained = 0.0, 0.0, 0
 
     def run(self, resume: Mapping[str, Any] | None = None) -> Outcome:
-        """Trains, from a checkpoint's state if one is given.
+        """Trains, from a checkpoint's state if one is given. Nobody else may train this run meanwhile.
 
         Raises:
             Diverged: A loss became NaN or infinite; the last good checkpoint is named.
+            BadRun: Somebody else trains this run.
+            BadData: The state was trained on other data.
             BadCheckpoint: The state does not fit.
             SaveFailed: The disk refused; the last checkpoint is intact.
         """
-        with seeded(self._train.seed, "training"), _board(self.folder) as board, self._signals():
-            self._hearers += [board] if board else []
+        with self.folder.alone(), seeded(self._train.seed, "training"), self._stop.listening():
             if resume is not None:
-                self.trainer.load_state_dict(resume)
-                self._saved = self.trainer.iteration
-                self._seconds = resume.get("seconds", 0.0)
-                self.folder.forget_after(self.trainer.iteration)
-                self.folder.write_recipe(self.trainer.composition.recipe)
-            self.folder.write_state("running", self.trainer.iteration)
+                self._restore(resume)
             try:
-                return self._loop()
+                with board(self.folder.path / "tensorboard") as draw:
+                    self._hearers += [draw] if draw else []
+                    self._note("running")
+                    return self._loop()
             except BaseException as error:
                 with contextlib.suppress(SaveFailed):
-                    self.folder.write_state("failed", self.trainer.iteration)
+                    self._note("failed")
                 if isinstance(error, torch.OutOfMemoryError):
                     raise OutOfMemory(
                         "the device has too little memory for this recipe; use a smaller --batch-size, or "
@@ -111,51 +114,96 @@ class Fit:
             finally:
                 self.trainer.release()
 
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        refuse_other_data(state["data"], self._content, self.folder.path)
+        self.trainer.load_state_dict(state)
+        self._rollback.restore(state)
+        self._saved = self.trainer.iteration
+        self._seconds = state.get("seconds", 0.0)
+        self.folder.tidy()
+        self.folder.forget_after(self.trainer.iteration)
+        self.folder.write_recipe(self.trainer.composition.recipe)
+
     def _loop(self) -> Outcome:
         first, start = self.trainer.iteration, time.monotonic()
+        self._since = start
+        if self._rollback.wanted and self._saved is None:
+            self._save()  # So that there is something to go back to from the first.
         with self._bar(first) as bar:
-            self._clock, self._clocked = start, first
-            self._since = start
-            while self.trainer.iteration < self._train.steps and not self._stop:
-                step = self.trainer.iteration + 1
-                last = step == self._train.steps
-                due_log = last or step % self._train.log_every == 0
-                self.trainer.iterate(estimate=due_log)
-                bar.update()
-                if due_log:
-                    self._log(bar)
-                if last or _due(step, self._train.sample_every):
-                    with self._aside():
-                        self._draw()
-                if last or _due(step, self._train.checkpoint_every):
-                    self._save()
-        return self._end(first, time.monotonic() - start)
+            self._begin()
+            while not self._reached_end(bar):
+                self._begin()
+        return self._end(time.monotonic() - start)
 
-    def _end(self, first: int, seconds: float) -> Outcome:
+    def _begin(self) -> None:
+        """Looks at the clock and at the lines there are, at the start and after a rollback."""
+        self._clock, self._clocked = time.monotonic(), self.trainer.iteration
+        self._spikes = Spikes(self.folder.rows())
+
+    def _reached_end(self, bar: Any) -> bool:
+        """Trains to the end or until it is stopped, and saves; False if it had to go back."""
+        try:
+            while self.trainer.iteration < self._train.steps and not self._stop.wanted:
+                self._iterate(bar)
+            if self._saved != self.trainer.iteration:
+                self._save()
+        except Diverged as error:
+            self._rollback.go_back(error)
+            self._note("running")
+            bar.n = self.trainer.iteration
+            if self._progress:
+                tqdm.write(self._rollback.told(), file=sys.stderr)
+            return False
+        return True
+
+    def _iterate(self, bar: Any) -> None:
+        step = self.trainer.iteration + 1
+        last = step == self._train.steps
+        due_log = last or step % self._train.log_every == 0
+        self.trainer.iterate(estimate=due_log)
+        self._trained += 1
+        bar.update()
+        if due_log:
+            self._log(bar)
+        if last or _due(step, self._train.sample_every):
+            with self._aside():
+                self._picture = preview(self.trainer, self.folder) or self._picture
+        if last or _due(step, self._train.checkpoint_every):
+            self._save()
+
+    def _end(self, seconds: float) -> Outcome:
         step = self.trainer.iteration
         state = "finished" if step >= self._train.steps else "interrupted"
-        if self._saved != step:
-            self._save()
-        self.folder.write_state(state, step)
+        self._note(state)
         distance = self.trainer.composition.parts.distance
         return Outcome(
             state,
             step,
             seconds,
-            (step - first) / max(seconds, 1e-9),
+            self._trained / max(seconds, 1e-9),
             self._row.get("estimate"),
             distance.estimates if distance is not None else "",
             self._picture,
+            tuple(self._rollback.done),
         )
 
+    def _note(self, state: str) -> None:
+        """Notes how far the run is, and where it went back."""
+        done = self._rollback.done
+        self.folder.write_state(state, self.trainer.iteration, **({ROLLBACKS: done} if done else {}))
+
     def _log(self, bar: Any) -> None:
-        means = self._finite(self.trainer.flush)
+        means = self.trainer.flush()
         now, step = time.monotonic(), self.trainer.iteration
         rate = (step - self._clocked) / max(now - self._clock, 1e-9)
         self._clock, self._clocked = now, step
         self._row = {"step": step, **means}
         if self.trainer.estimate is not None:
             self._row["estimate"] = float(self.trainer.estimate)
+        if spikes := self._spikes.of(self._row):
+            self._row["spike"] = spikes
+        if self._rollback.done:
+            self._row[ROLLBACKS] = len(self._rollback.done)
         self._row |= {"iterations_per_second": round(rate, 3), "time": round(time.time(), 3)}
         for hear in self._hearers:
             hear(self._row)
@@ -163,21 +211,12 @@ class Fit:
             self.trainer.say(text)
         bar.set_postfix({k: f"{v:.3g}" for k, v in means.items() if "loss" in k}, refresh=False)
 
-    def _finite(self, look: Callable[[], Result]) -> Result:
-        try:
-            return look()
-        except Diverged as error:
-            steps = self.folder.steps()
-            last = f"the last good checkpoint is step {steps[-1]}" if steps else "there is no checkpoint yet"
-            raise Diverged(
-                f"{error} The run {self.folder.path} has stopped; {last}. Try a lower learning rate "
-                "(--set train.optimizer.lr=...), a stronger constraint or another seed."
-            ) from error
-
     def _save(self) -> None:
-        self._finite(self.trainer.refuse_divergence)
+        self.trainer.refuse_divergence()
         with self._aside():
-            state = {**self.trainer.state_dict(), "seconds": self._seconds}
+            state = self.trainer.state_dict()
+            state["data"][CONTENT] = self._content
+            state |= {"seconds": self._seconds, ROLLBACKS: list(self._rollback.done)}
             self.folder.save(self.trainer.iteration, state, self._train.keep)
         self._saved = self.trainer.iteration
 
@@ -190,28 +229,6 @@ class Fit:
         finally:
             self._since = time.monotonic()
 
-    def _draw(self) -> None:
-        composition = self.trainer.composition
-        if "generator" not in composition.networks or not drawable(composition.dataset):
-            return
-        path = self.folder.samples / f"step-{self.trainer.iteration:08d}.png"
-        save_picture(path, self._samples(PICTURED[composition.dataset.kind]), composition.dataset)
-        self._picture = str(path)
-
-    @torch.no_grad()
-    def _samples(self, n: int) -> torch.Tensor:
-        """The same latent points in every picture, drawn apart from the training's own random numbers."""
-        generator: Any = self.trainer.generator
-        draws = Draws(derived(self._train.seed, "pictures"), self.trainer.composition.device)
-        z = generator.latent(n, draws)
-        training = generator.training
-        generator.eval()
-        classes = self.trainer.composition.dataset.classes
-        rows = torch.arange(n, device=draws.device) * (classes or 1) // n
-        samples: torch.Tensor = generator(z, rows) if is_conditional(generator) else generator(z)
-        generator.train(training)
-        return samples
-
     def _bar(self, first: int) -> Any:
         return tqdm(
             total=self._train.steps,
@@ -223,45 +240,6 @@ class Fit:
             desc=self.folder.path.name,
         )
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first Ctrl-C, or request to terminate, ends the run after its iteration; a second one at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-        def stop(number: int, frame: Any) -> None:
-            if self._stop:
-                raise KeyboardInterrupt
-            self._stop = True
-
-        for number in before:
-            signal.signal(number, stop)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-@contextlib.contextmanager
-def _board(folder: Folder) -> Iterator[Callable[[Row], None] | None]:
-    """Writes metrics for TensorBoard as well, where that is installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        yield None
-        return
-    with SummaryWriter(str(folder.path / "tensorboard")) as writer:
-
-        def write(row: Row) -> None:
-            for name, value in row.items():
-                if name not in ("step", "time"):
-                    writer.add_scalar(name, value, row["step"])
-
-        yield write

@@ -5,29 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pickle
-import re
+import shlex
 import socket
 import tomllib
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import tomli_w
-import torch
 
-from zoo.errors import BadCheckpoint, BadRun, RunExists, SaveFailed
-from zoo.recipe import Recipe, read_table
+from zoo.checkpoints import checkpoint_in, hash_of, read_checkpoint, remove_checkpoint, steps_in, write_checkpoint
+from zoo.errors import BadRun, RunExists
+from zoo.locks import is_held, lock_of, taken
+from zoo.recipe import DOWNLOAD, Recipe, read_table
+from zoo.writing import PARTIAL, saving, sync, write_whole
 
-FORMAT = 1
-"""The version of what a checkpoint holds."""
-PARTS = (
-    "format", "data", "iteration", "counts", "schedule_steps", "networks", "average", "optimizers", "distance",
-    "constraints", "draws", "batches", "random", "history",
-)  # fmt: skip
-"""What a checkpoint holds."""
-_CHECKPOINT = re.compile(r"step-(\d+)\.pt")
+LOCK = "training.lock"
+"""The file that whoever trains the run has locked; that it is there means nothing."""
+DIED = "died"
 
 
 class Folder:
@@ -42,20 +37,21 @@ class Folder:
         self.samples = path / "samples"
         self.checkpoints = path / "checkpoints"
         self.metrics = path / "metrics.jsonl"
+        self._lock = lock_of(path / LOCK)
 
     @classmethod
     def create(cls, path: Path, recipe: Recipe) -> Folder:
-        """A new run folder that holds the recipe. Raises RunExists or SaveFailed."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunExists(
-                f"{path} exists. Go on with it: zoo train --resume {path}; "
-                "or choose another name or folder (--name, --out)."
-            )
+        """A new run folder that holds the recipe. Raises RunExists, SaveFailed, or BadRun if another one is at it."""
+        _refuse_other_files(path)
         folder = cls(path)
-        with _saving(path):
-            folder.samples.mkdir(parents=True, exist_ok=True)
-            folder.checkpoints.mkdir(exist_ok=True)
-        folder.write_recipe(recipe)
+        with saving(path):
+            path.mkdir(parents=True, exist_ok=True)
+        with folder.alone():
+            _refuse_other_files(path)
+            folder.write_recipe(recipe)
+            with saving(path):
+                folder.samples.mkdir(exist_ok=True)
+                folder.checkpoints.mkdir(exist_ok=True)
         return folder
 
     @classmethod
@@ -65,9 +61,29 @@ class Folder:
             raise BadRun(f"{path} is no run folder: it has no recipe.toml. 'zoo runs' lists runs.")
         return cls(path)
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else trains the run meanwhile; may be nested.
+
+        Raises:
+            BadRun: Somebody does.
+            SaveFailed: The folder cannot be written.
+        """
+        if not taken(self._lock):
+            note = self.state()
+            who = f" by process {note['pid']} on {note['host']}" if note["state"] == "running" else ""
+            raise BadRun(f"{self.path} is being trained{who}; stop that first.")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
     def recipe(self) -> Recipe:
-        """The recipe that the run was made with. Raises BadRecipe."""
-        return Recipe.of(read_table(self.path / "recipe.toml"))
+        """The recipe that the run was made with, which is not heard on downloading. Raises BadRecipe."""
+        table = read_table(self.path / "recipe.toml")
+        if DOWNLOAD in table.get("dataset", {}):
+            table["dataset"][DOWNLOAD] = False
+        return Recipe.of(table)
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Writes the recipe, whole. Raises SaveFailed."""
@@ -79,41 +95,60 @@ class Folder:
         write_whole(self.path / "state.json", json.dumps(note).encode())
 
     def state(self) -> dict[str, Any]:
-        """What `write_state` noted; a run whose process has gone is `died`."""
+        """What `write_state` noted; a run that says it is running, and that nobody has locked, has `died`."""
         try:
             note: dict[str, Any] = json.loads((self.path / "state.json").read_text())
-        except (OSError, ValueError):
+            known = {"state": str(note["state"]), "step": int(note["step"])}
+        except (OSError, ValueError, TypeError, KeyError):
             return {"state": "unknown", "step": 0}
-        if note["state"] == "running" and note["host"] == socket.gethostname() and not _alive(note["pid"]):
-            note["state"] = "died"
-        return note
+        if known["state"] == "running" and is_held(self.path / LOCK) is False:
+            known["state"] = DIED
+        return {"pid": "?", "host": "?", **note, **known}
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Appends one line of metrics. Raises SaveFailed."""
-        with _saving(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
+        with saving(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The lines of metrics, in order; a last line that was cut off is left out."""
+        """The lines of metrics, in order; a last line that was cut off is left out.
+
+        Raises:
+            BadRun: Another line is damaged; the message names it.
+        """
         if not self.metrics.is_file():
             return
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
-            try:
-                yield json.loads(line)
-            except ValueError:
-                return
+        lines = self.metrics.read_bytes().splitlines()
+        for number, line in enumerate(lines, 1):
+            row = _row(line)
+            if row is not None:
+                yield row
+            elif number < len(lines):
+                raise BadRun(f"line {number} of {self.metrics} is damaged; remove that line to go on without it.")
 
     def forget_after(self, step: int) -> None:
-        """Drops the lines of metrics after a step, so that a resumed run writes them once. Raises SaveFailed."""
-        kept = [json.dumps(row) + "\n" for row in self.rows() if row["step"] <= step]
+        """Drops the lines of metrics after a step, so that a resumed run writes them once.
+
+        Raises:
+            BadRun: A line until then is damaged.
+            SaveFailed: They could not be written.
+        """
+        kept = []
+        for row in self.rows():
+            if row["step"] > step:
+                break
+            kept.append(json.dumps(row) + "\n")
         write_whole(self.metrics, "".join(kept).encode())
+
+    def tidy(self) -> None:
+        """Removes what a process left half written that was killed. Raises SaveFailed."""
+        with saving(self.path):
+            for torn in self.path.rglob(f"*{PARTIAL}"):
+                torn.unlink(missing_ok=True)
 
     def steps(self) -> list[int]:
         """The steps of the checkpoints there are, ascending."""
-        if not self.checkpoints.is_dir():
-            return []
-        matches = (_CHECKPOINT.fullmatch(file.name) for file in self.checkpoints.iterdir())
-        return sorted(int(match[1]) for match in matches if match)
+        return steps_in(self.checkpoints)
 
     def save(self, step: int, state: Mapping[str, Any], keep: int) -> Path:
         """Writes a checkpoint and removes all but the newest `keep`.
@@ -121,66 +156,47 @@ class Folder:
         Raises:
             SaveFailed: It could not be written, for want of space perhaps; the older ones are intact.
         """
-        path = self._checkpoint(step)
-        partial = path.with_suffix(".partial")
-        with _saving(path, partial):
-            torch.save(dict(state), partial)
-            _sync(partial)
-            partial.replace(path)
+        path = checkpoint_in(self.checkpoints, step)
+        with saving(path):
+            if self.metrics.is_file():
+                sync(self.metrics)  # A checkpoint never knows of more lines of metrics than there are.
+        write_checkpoint(path, state)
         self.prune(keep)
         return path
 
     def prune(self, keep: int) -> None:
-        """Removes all checkpoints but the newest `keep`."""
-        for old in self.steps()[:-keep]:
-            self._checkpoint(old).unlink(missing_ok=True)
+        """Removes all checkpoints but the newest `keep`, and hashes of checkpoints that the user removed."""
+        steps = self.steps()
+        for old in steps[:-keep]:
+            remove_checkpoint(checkpoint_in(self.checkpoints, old))
+        kept = {hash_of(checkpoint_in(self.checkpoints, step)) for step in steps[-keep:]}
+        for file in set(self.checkpoints.glob(hash_of(Path("step-*.pt")).name)) - kept:
+            file.unlink(missing_ok=True)
 
     def load(self, step: int | None = None) -> dict[str, Any]:
         """The checkpoint of a step, the newest if None. Loads tensors and numbers only.
 
         Raises:
             BadRun: There is none.
-            BadCheckpoint: It is truncated or foreign.
+            BadCheckpoint: It is damaged or foreign.
         """
         steps = self.steps()
-        if not steps or (step is not None and step not in steps):
-            raise BadRun(f"{self.path} has no checkpoint{'' if step is None else f' of step {step}'}.")
-        return read_checkpoint(self._checkpoint(steps[-1] if step is None else step))
+        if not steps:
+            raise BadRun(f"{self.path} has no checkpoint: nothing to go on from. Remove it to begin anew.")
+        if step is not None and step not in steps:
+            raise BadRun(f"{self.path} has no checkpoint of step {step}; it has {', '.join(map(str, steps))}.")
+        chosen = steps[-1] if step is None else step
+        return read_checkpoint(checkpoint_in(self.checkpoints, chosen), self._advice(chosen, steps))
 
-    def _checkpoint(self, step: int) -> Path:
-        return self.checkpoints / f"step-{step:08d}.pt"
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's content, on the CPU. Raises BadCheckpoint naming the file."""
-    advice = "Remove it to go on from the one before."
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-    ) as error:
-        cause = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise BadCheckpoint(f"the checkpoint {path} is truncated or no checkpoint: {cause}. {advice}") from error
-    if not isinstance(state, dict) or not set(state) >= set(PARTS):
-        raise BadCheckpoint(f"{path} is no checkpoint of a run of the zoo. {advice}")
-    if state["format"] != FORMAT:
-        raise BadCheckpoint(f"{path} has format {state['format']}; this zoo reads format {FORMAT}. Update one of them.")
-    return state
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file so that it is there whole or as it was before. Raises SaveFailed."""
-    partial = path.with_name(path.name + ".partial")
-    with _saving(path, partial):
-        partial.write_bytes(content)
-        _sync(partial)
-        partial.replace(path)
+    def _advice(self, damaged: int, steps: list[int]) -> str:
+        """What to do when a checkpoint cannot be read."""
+        others = [step for step in steps if step != damaged]
+        if not others:
+            return "There is no other one."
+        if damaged < steps[-1]:
+            return f"There are others, of step {', '.join(map(str, others))}."
+        file = shlex.quote(str(checkpoint_in(self.checkpoints, damaged)))
+        return f"To go on from the one before, which is of step {others[-1]}, remove it: rm {file}"
 
 
 def find_runs(folder: Path) -> list[Folder]:
@@ -203,35 +219,20 @@ def summary(folder: Folder) -> dict[str, Any]:
     return {"run": str(folder.path), **known, "step": note["step"], "state": note["state"]}
 
 
-class _saving:
-    """Turns what goes wrong while writing into SaveFailed, and removes what was half written."""
-
-    def __init__(self, path: Path, partial: Path | None = None) -> None:
-        self._path, self._partial = path, partial
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            return
-        if self._partial is not None:
-            self._partial.unlink(missing_ok=True)
-        # torch.save reports a full disk as RuntimeError.
-        if isinstance(error, (OSError, RuntimeError)):
-            raise SaveFailed(f"{self._path} could not be written: {error}. What was saved before is intact.") from error
+def _refuse_other_files(path: Path) -> None:
+    """Raises RunExists unless there is nothing but what a process leaves that was killed before it had a recipe."""
+    begun = {LOCK, f"recipe.toml{PARTIAL}"}
+    if path.exists() and (not path.is_dir() or any(file.name not in begun for file in path.iterdir())):
+        raise RunExists(
+            f"{path} exists. Go on with it: zoo train --resume {path}; "
+            "or choose another name or folder (--name, --out)."
+        )
 
 
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _alive(pid: int) -> bool:
+def _row(line: bytes) -> dict[str, Any] | None:
+    """A line of metrics; None if it is damaged."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None

@@ -14,6 +14,8 @@ from zoo.errors import Diverged
 
 Entry: TypeAlias = tuple[str, str, int, float]
 """Phase, name, iteration, value."""
+NORM = "_gradient_norm"
+"""How the name of a phase's gradient norm ends."""
 
 
 class History:
@@ -61,11 +63,19 @@ class History:
 
     def _refuse_divergence(self, values: dict[tuple[str, str], list[float]]) -> None:
         bad = [
-            (iteration, *key, value)
+            (self._moment(key, index), *key, value)
             for key, each in values.items()
-            for (iteration, _), value in zip(self._entries[key], each, strict=True)
+            for index, value in enumerate(each)
             if not math.isfinite(value)
         ]
         if bad:
-            iteration, phase, name, value = min(bad)
-            raise Diverged(f"'{name}' in the {phase} phase became {value} at iteration {iteration}.")
+            moment, phase, name, value = min(bad)
+            raise Diverged(f"'{name}' in the {phase} phase became {value} at iteration {moment[0]}.")
+
+    def _moment(self, key: tuple[str, str], index: int) -> tuple[int, int, bool, int]:
+        """When a scalar was there: iteration, phase, whether it is a norm (these are of the last step), and step."""
+        phase, name = key
+        iterations = [iteration for iteration, _ in self._entries[key]]
+        phases = list(dict.fromkeys(phase for phase, _ in self._entries))
+        step = index - iterations.index(iterations[index])
+        return iterations[index], phases.index(phase), name.endswith(NORM), step

@@ -18,6 +18,9 @@ LIST_AXIS = "lipschitz_constraint"
 KEYS = ("variant", *AXES, LIST_AXIS, "parts", "train", "for", "versions")
 KINDS = ("vector", "image", "tiny-image")
 """The kinds of data that a `for` table may be for."""
+DOWNLOAD = "download"
+"""The setting of a data set that lets it write files into a folder that it is told of. Only the user says so, at a
+command or in Python; a recipe file may be somebody else's, so none is heard on it and none holds it."""
 ARGUMENT = ""
 """The key under which `name:value` keeps its value, until the component's first setting is known."""
 
@@ -278,7 +281,16 @@ def _assign_constraint(constraints: list[Table], path: Sequence[str], value: Any
 
 
 def named_table(variant: str | Path) -> Table:
-    """The table that a variant's name, or a recipe file (`.toml`), stands for; empty for an empty name."""
+    """The table that a variant's name, or a recipe file (`.toml`), stands for; empty for an empty name.
+
+    Raises:
+        BadRecipe: The file cannot be read, is no recipe, or would let something be downloaded.
+    """
     if Path(variant).suffix == ".toml":
-        return read_table(Path(variant))
+        table = read_table(Path(variant))
+        if table.get("dataset", {}).get(DOWNLOAD):
+            raise BadRecipe(
+                f"the recipe {variant}: dataset.{DOWNLOAD} is yours to allow; remove it there, and say --{DOWNLOAD}."
+            )
+        return table
     return {"variant": str(variant)} if str(variant) else {}

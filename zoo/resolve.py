@@ -16,7 +16,20 @@ from zoo.errors import BadData, BadRecipe, BadSetting, BrokenPlugin
 from zoo.metrics import Metric
 from zoo.plugins import Plugins
 from zoo.procedures import About, Procedure
-from zoo.recipe import ARGUMENT, AXES, KEYS, LIST_AXIS, Choice, Recipe, Table, assign, for_kinds, layered, normalized
+from zoo.recipe import (
+    ARGUMENT,
+    AXES,
+    DOWNLOAD,
+    KEYS,
+    LIST_AXIS,
+    Choice,
+    Recipe,
+    Table,
+    assign,
+    for_kinds,
+    layered,
+    normalized,
+)
 from zoo.settings import SettingSpec, context_of, resolve, settings_of
 from zoo.training import Training
 
@@ -93,12 +106,15 @@ class Components:
         return choice, self.make("metric", choice)
 
     def dataset(self, choice: Choice) -> tuple[Choice, Dataset]:
-        """A data set, loaded, and its choice with every setting. Raises BadData."""
+        """A data set, loaded, and its choice with every setting, none of which lets it download. Raises BadData."""
         choice = self._choice("dataset", choice)
         try:
-            return choice, self.make("dataset", choice)
+            dataset = self.make("dataset", choice)
         except BadData as error:
             raise BadData(f"data set '{choice.name}': {error}") from error
+        if DOWNLOAD in choice.settings:
+            choice = Choice(choice.name, {**choice.settings, DOWNLOAD: False})
+        return choice, dataset
 
     def _resolved(self, recipe: Recipe, dataset: Dataset) -> Recipe:
         axes = {axis: self._axis(axis, recipe) for axis in AXES if axis in recipe.axes or axis in self.given}

@@ -19,7 +19,7 @@ from zoo.draws import Draws
 from zoo.errors import BadCheckpoint, BadRun, IncompatibleParts, UsageError
 from zoo.folder import Folder
 from zoo.plugins import Plugins, installed
-from zoo.recipe import LIST_AXIS, normalized
+from zoo.recipe import DOWNLOAD, LIST_AXIS, normalized
 from zoo.resolve import GIVEN, Components, split_given
 
 CHUNK = 256
@@ -163,9 +163,20 @@ def load(
 
 
 def rebuild(
-    folder: Folder, components: Components, device: torch.device, change: Mapping[str, Any] | None = None
+    folder: Folder,
+    components: Components,
+    device: torch.device,
+    change: Mapping[str, Any] | None = None,
+    download: bool = False,
 ) -> Composition:
-    """The composition of a run folder, newly built; `change` replaces training settings such as `steps`.
+    """The composition of a run folder, newly built.
+
+    Args:
+        folder: Where it lies.
+        components: Where components are looked up.
+        device: Where the composition is put.
+        change: Training settings that are replaced, such as `steps`.
+        download: Lets the data set download its files.
 
     Raises:
         BadRun: The run used parts that are no plugins, and they are not given.
@@ -184,5 +195,6 @@ def rebuild(
         constraints=tuple(c for c in recipe.constraints if c.name not in components.given_constraints()),
         train={**recipe.train, **(change or {})},
     )
-    resolved, dataset = components.recipe(normalized(named.table()))
+    allowed = [(["dataset", DOWNLOAD], True)] if download else []
+    resolved, dataset = components.recipe(normalized(named.table()), allowed)
     return compose(components, resolved, dataset, device)

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from zoo.batch import Batch, mean_records
 from zoo.captured import Evaluated, Moves, set_gradients
+from zoo.checkpoints import FORMAT
 from zoo.components import Distance, LipschitzConstraint
 from zoo.compose import Composition
 from zoo.data import Batches
 from zoo.devices import derived, full_precision, global_states, set_global_states
 from zoo.draws import Draws
 from zoo.errors import BadCheckpoint, BadRecipe, Diverged
-from zoo.folder import FORMAT
-from zoo.history import History
+from zoo.history import NORM, History
 from zoo.losses import Due, PhaseLoss, Real
 from zoo.precision import COSINE, ERROR, agreement
 from zoo.procedures import Phase
@@ -50,6 +51,8 @@ class Trainer:
         self.iteration = 0
         self.estimate: Tensor | None = None
         """The distance's estimate in the last critic step of the last iteration that was asked for one."""
+        self.rate_factor = 1.0
+        """What all learning rates are multiplied by, beside their schedule; lower after a rollback."""
         seed, device = self.train.seed, composition.device
         self.draws = Draws(derived(seed, "noise"), device)
         self.batches = Batches(composition.dataset, device, derived(seed, "data"), self.train.flip)
@@ -83,7 +86,7 @@ class Trainer:
         return self.composition.networks["generator"] if self.average is None else self.average
 
     def iterate(self, estimate: bool = False) -> None:
-        """One pass over the phases. `estimate` asks the distance for its estimate as well."""
+        """One pass over the phases. `estimate` asks for the distance's estimate and the norms of gradients as well."""
         self._set_rates()
         self._fade_noise()
         for phase in self.composition.phases:
@@ -138,6 +141,7 @@ class Trainer:
             "batches": self.batches.state_dict(),
             "random": global_states(self.composition.device),
             "history": self._history.state_dict(),
+            "rate_factor": self.rate_factor,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -160,6 +164,7 @@ class Trainer:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.iteration, self.schedule_steps = state["iteration"], state["schedule_steps"]
+        self.rate_factor = state.get("rate_factor", 1.0)
         self._counts = dict(state["counts"])
         self.draws.load_state_dict(state["draws"])
         self.batches.load_state_dict(state["batches"])
@@ -204,6 +209,8 @@ class Trainer:
         if found is None:
             self._optimizers[phase.name].zero_grad(set_to_none=True)
             found, batch = self._computed(phase, due, eager=estimate)
+            if estimate:
+                self._note_norm(phase)
             self._move(phase, found)
             if estimate and phase.estimates and batch is not None:
                 self._estimate(batch)
@@ -341,10 +348,14 @@ class Trainer:
         known = [value for value in values if value is not None]
         self.estimate = torch.stack(known).mean() if known else None
 
+    def _note_norm(self, phase: Phase) -> None:
+        gradients = [parameter.grad for parameter in self._inputs(phase) if parameter.grad is not None]
+        self._history.add(phase.name, phase.name + NORM, self.iteration, get_total_norm(gradients))
+
     def _set_rates(self) -> None:
-        if self.train.schedule == "constant":
+        if self.train.schedule == "constant" and self.rate_factor == 1.0:
             return
-        share = factor(self.train.schedule, self.iteration, self.schedule_steps)
+        share = self.rate_factor * factor(self.train.schedule, self.iteration, self.schedule_steps)
         for name, optimizer in self._optimizers.items():
             for group, rate in zip(optimizer.param_groups, self._rates[name], strict=True):
                 if isinstance(group["lr"], Tensor):

@@ -57,6 +57,11 @@ class Train:
     sample_every: Annotated[int, Setting("iterations between two sample pictures; 0 for the end only", ge=0)] = 1000
     checkpoint_every: Annotated[int, Setting("iterations between two checkpoints; 0 for the end only", ge=0)] = 1000
     keep: Annotated[int, Setting("checkpoints that are kept", ge=1)] = 2
+    on_divergence: Annotated[
+        Literal["stop", "rollback"], Setting("stop, or go on from the last checkpoint with lower learning rates")
+    ] = "stop"
+    rollbacks: Annotated[int, Setting("how often a run that diverges goes back at most", ge=1)] = 3
+    rollback_factor: Annotated[float, Setting("what a rollback multiplies the learning rates by", gt=0, lt=1)] = 0.5
 
 
 @dataclass(frozen=True)

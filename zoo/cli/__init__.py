@@ -9,7 +9,7 @@ import sys
 import click
 
 from zoo import __version__
-from zoo.errors import ZooError
+from zoo.errors import INTERRUPTED, ZooError
 
 COMMANDS = {
     "list": ("zoo.cli.find", "list_command", "Installed components, by hook."),
@@ -75,18 +75,18 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Runs the command line: errors of the user's without a traceback; 2 for misuse, 1 for failure."""
+    """Runs the command line: errors of the user's without a traceback; 2 for misuse, 1 for failure, 130 if stopped."""
     try:
         cli.main(prog_name="zoo", standalone_mode=False)
     except ZooError as error:
         _fail(f"Error: {error}", error.exit_code)
     except click.exceptions.Abort:
-        _fail("Stopped.", 130)
+        _fail("Stopped.", INTERRUPTED)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        _fail("Stopped.", 130)
+        _fail("Stopped.", INTERRUPTED)
     except BrokenPipeError:
         # The reader of a pipe went away; the interpreter must not try to flush into it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

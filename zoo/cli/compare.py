@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.tables import as_json, print_json, print_table
+from zoo.errors import INTERRUPTED
 from zoo.recipe import parse_assignment
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ def _report(place: Place, comparison: Comparison, json_: bool) -> None:
         _print(comparison, place, report)
     if left:
         click.echo(f"\nStopped with {left} runs to go. Go on with the same command (--out {place.path}).", err=True)
-    elif not any(cell.state == "finished" for cell in comparison.cells):
+        sys.exit(INTERRUPTED)
+    if not any(cell.state == "finished" for cell in comparison.cells):
         sys.exit(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ import tomli_w
 from click.core import ParameterSource
 
 from zoo.cli.tables import print_json, print_table
-from zoo.errors import UsageError
-from zoo.recipe import Table, layered, named_table, normalized, parse_assignment
+from zoo.errors import INTERRUPTED, UsageError
+from zoo.recipe import DOWNLOAD, Table, layered, named_table, normalized, parse_assignment
 
-RESUMABLE = {"--resume", "--steps", "--device", "--plugin", "--quiet", "--json"}
+RESUMABLE = {"--resume", "--steps", "--on-divergence", "--download", "--device", "--plugin", "--quiet", "--json"}
 """Options that go with --resume."""
-TRAINING = ("steps", "batch_size", "seed", "precision", "compile", "cuda_graphs")
+TRAINING = ("steps", "batch_size", "seed", "precision", "compile", "cuda_graphs", "on_divergence")
 
 
 @click.command()
@@ -40,6 +41,11 @@ TRAINING = ("steps", "batch_size", "seed", "precision", "compile", "cuda_graphs"
 @click.option("--compile/--no-compile", default=None, help="Compile losses with their gradients, where that works.")
 @click.option(
     "--cuda-graphs", type=click.Choice(["auto", "on", "off"]), help="Record steps as CUDA graphs; auto if not said."
+)
+@click.option(
+    "--on-divergence",
+    type=click.Choice(["stop", "rollback"]),
+    help="When a loss becomes NaN: stop, or go on from the last checkpoint with lower learning rates.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--name", default="", help="The run's name; made from variant, data set and seed if not given.")
@@ -82,10 +88,20 @@ def _resume(path: Path, options: dict[str, Any]) -> None:
     given = {p.opts[0] for p in context.command.params if p.name and _was_given(context, p.name)}
     changed = sorted(given - RESUMABLE)
     if changed:
-        raise UsageError(f"a resumed run keeps its recipe: {', '.join(changed)} cannot be given; only --steps can.")
+        raise UsageError(
+            f"a resumed run keeps its recipe: {', '.join(changed)} cannot be given; "
+            "only --steps, --on-divergence and --download can."
+        )
     from zoo.api import resume
 
-    outcome = resume(path, steps=options["steps"], device=options["device"], progress=not options["quiet"])
+    outcome = resume(
+        path,
+        steps=options["steps"],
+        on_divergence=options["on_divergence"],
+        download=options["download"],
+        device=options["device"],
+        progress=not options["quiet"],
+    )
     _report(outcome, path, options["json_"])
 
 
@@ -98,7 +114,7 @@ def _start(variant: str, options: dict[str, Any]) -> None:
 
     assignments = [parse_assignment(text) for text in options["assignments"]]
     if options["download"]:
-        assignments.append((["dataset", "download"], True))
+        assignments.append((["dataset", DOWNLOAD], True))
     composition = compose_table(
         _table(variant, options),
         assignments,
@@ -135,7 +151,13 @@ def _print_composition(composition: Any, json_: bool) -> None:
 def _report(outcome: Any, path: Path, json_: bool) -> None:
     if json_:
         print_json({"run": str(path), **vars(outcome)})
-        return
+    else:
+        _print_outcome(outcome, path)
+    if outcome.state == "interrupted":
+        sys.exit(INTERRUPTED)
+
+
+def _print_outcome(outcome: Any, path: Path) -> None:
     if outcome.state == "interrupted":
         click.echo(f"\nStopped and saved at step {outcome.step}. Go on with: zoo train --resume {path}")
     rows = [
@@ -144,6 +166,10 @@ def _report(outcome: Any, path: Path, json_: bool) -> None:
     ]
     if outcome.estimate is not None:
         rows.append(("distance", f"{outcome.estimate:.4g} ({outcome.estimates}, as estimated in training)"))
+    if outcome.rollbacks:
+        last = outcome.rollbacks[-1]
+        rates = f"learning rates times {last['rate_factor']:g} since step {last['to']}"
+        rows.append(("rollbacks", f"{len(outcome.rollbacks)}, {rates}"))
     if outcome.picture:
         rows.append(("samples", outcome.picture))
     rows.append(("run", str(path)))

@@ -125,7 +125,6 @@ class CellTask:
         newest = folder.steps()[-1]
         if newest >= self.contender.steps:
             return True
-        folder.write_state("died", newest)  # No process is at it, whatever the last one noted: this one has the lock.
         return resume(self._run, device=self.shared.device).state == "finished"
 
     def _can_go_on(self, folder: Folder, table: Table) -> bool:

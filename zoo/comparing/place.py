@@ -14,11 +14,7 @@ from zoo.comparing.jobs import STOP
 from zoo.comparing.results import Cell, Comparison, Contender, read_json, write_json
 from zoo.errors import RunExists, UsageError
 from zoo.folder import Folder
-
-try:
-    import fcntl
-except ImportError:  # Windows has none; two commands at once in one folder are then up to the user.
-    fcntl = None  # type: ignore[assignment]
+from zoo.locks import lock_of
 
 
 class Place:
@@ -158,7 +154,5 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 def alone(lock: Path) -> Iterator[None]:
     """Waits until no other process is at it. The system lets go of it when a process dies, however it dies."""
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with lock_of(lock):
         yield

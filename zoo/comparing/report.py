@@ -15,7 +15,7 @@ from zoo.comparing.results import Comparison
 from zoo.comparing.scales import number
 from zoo.comparing.statistics import Odds
 from zoo.comparing.verdict import percent
-from zoo.folder import write_whole
+from zoo.writing import write_whole
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from zoo.errors import BadRun
-from zoo.folder import write_whole
 from zoo.metrics import Better
 from zoo.recipe import Table
+from zoo.writing import write_whole
 
 BudgetKind: TypeAlias = Literal["steps", "critic updates", "seconds"]
 State: TypeAlias = Literal["finished", "failed"]
