@@ -53,8 +53,8 @@ def seconds(folder: Path) -> None:
     content = (folder / "step-00000001.pt").read_bytes()
     digest = [_timed(lambda: hashlib.sha256(content)) for _ in range(ROUNDS)]
     print(
-        f"{MEGABYTES} MB, medians of {ROUNDS}: torch.save {statistics.median(plain):.2f} s; with hash, fsync and rename "
-        f"{statistics.median(hashed):.2f} s; sha256 alone {statistics.median(digest):.2f} s"
+        f"{MEGABYTES} MB, medians of {ROUNDS}: torch.save {statistics.median(plain):.2f} s; "
+        f"with hash, fsync and rename {statistics.median(hashed):.2f} s; sha256 alone {statistics.median(digest):.2f} s"
     )
 
 
