@@ -15,6 +15,7 @@ from zoo.fit import Fit, Outcome, Row
 from zoo.folder import Folder
 from zoo.index import Entry
 from zoo.plugins import Plugins, installed
+from zoo.profiling import refuse_short
 from zoo.recipe import Recipe, Table, layered, named_table, normalized
 from zoo.resolve import GIVEN, Assignments, Components, split_given
 from zoo.run import Run, load, rebuild
@@ -147,10 +148,21 @@ def start(
     *,
     on_log: Callable[[Row], None] | None = None,
     progress: bool = False,
+    profile: bool = False,
 ) -> Outcome:
-    """Trains a composition in a new run folder. See `train` for what is raised."""
+    """Trains a composition in a new run folder. See `train` for what is raised.
+
+    Args:
+        composition: What is trained.
+        path: The run folder.
+        on_log: Called with each line of metrics.
+        progress: Draws a progress bar on stderr.
+        profile: Profiles ten iterations after the first twenty; `Outcome.profile` has what was found.
+    """
+    if profile:
+        refuse_short(composition.training.train.steps)
     trainer = Trainer(composition)
-    return Fit(trainer, Folder.create(path, composition.recipe), on_log, progress).run()
+    return Fit(trainer, Folder.create(path, composition.recipe), on_log, progress, profile).run()
 
 
 def resume(
@@ -162,12 +174,14 @@ def resume(
     given: Mapping[str, Any] | None = None,
     on_log: Callable[[Row], None] | None = None,
     progress: bool = False,
+    profile: bool = False,
 ) -> Outcome:
     """Goes on with a run where its newest checkpoint is; on the CPU to the same bits as if it had not stopped.
 
     Args:
         path: The run folder.
         steps: A new total of iterations, to extend the run; as before if None.
+        profile: Profiles ten iterations after the first twenty; `Outcome.profile` has what was found.
 
     Raises:
         BadRun: The folder is no run, has no checkpoint, or is at its last step already.
@@ -187,10 +201,12 @@ def resume(
     total = Training.of(folder.recipe().train).train.steps if steps is None else steps
     if state["iteration"] >= total:
         raise BadRun(f"{path} is at step {state['iteration']} of {total} already; extend it with --steps.")
+    if profile:
+        refuse_short(total - state["iteration"])
     components = Components(plugins or installed(), split_given(given or {})[1])
     change = {"steps": total, "schedule_steps": state["schedule_steps"]}
     composition = rebuild(folder, components, resolve_device(device), change)
-    return Fit(Trainer(composition), folder, on_log, progress).run(state)
+    return Fit(Trainer(composition), folder, on_log, progress, profile).run(state)
 
 
 def run_path(out: str | Path, name: str, recipe: Recipe) -> Path:

@@ -21,6 +21,7 @@ from zoo.errors import Diverged, OutOfMemory, SaveFailed
 from zoo.folder import Folder
 from zoo.pictures import drawable, save_picture
 from zoo.precision import warnings
+from zoo.profiling import TRACE, Profile, profiled
 from zoo.trainer import Trainer
 
 Row = Mapping[str, Any]
@@ -41,6 +42,7 @@ class Outcome:
         estimate: The last estimate of the distance, or None.
         estimates: What that is an estimate of, such as `W1`.
         picture: The last picture of samples, or None.
+        profile: What was found by profiling, see `zoo.profiling.Profile`; None if nothing was profiled.
     """
 
     state: str
@@ -50,6 +52,7 @@ class Outcome:
     estimate: float | None
     estimates: str
     picture: str | None
+    profile: Mapping[str, Any] | None = None
 
 
 class Fit:
@@ -60,6 +63,7 @@ class Fit:
         folder: Where the run is kept.
         on_log: Called with each line of metrics.
         progress: Whether a progress bar is drawn on stderr.
+        profile: Whether some iterations are profiled.
     """
 
     def __init__(
@@ -68,12 +72,14 @@ class Fit:
         folder: Folder,
         on_log: Callable[[Row], None] | None = None,
         progress: bool = False,
+        profile: bool = False,
     ) -> None:
         self.trainer = trainer
         self.folder = folder
         self._train = trainer.train
         self._hearers = [folder.log, *([on_log] if on_log else [])]
         self._progress = progress
+        self._profile = Profile(folder.path / TRACE, trainer.composition.device) if profile else None
         self._stop = False
         self._saved: int | None = None
         self._row: dict[str, Any] = {}
@@ -113,14 +119,14 @@ class Fit:
 
     def _loop(self) -> Outcome:
         first, start = self.trainer.iteration, time.monotonic()
-        with self._bar(first) as bar:
+        with self._bar(first) as bar, profiled(self.trainer.iterate, self._profile) as iterate:
             self._clock, self._clocked = start, first
             self._since = start
             while self.trainer.iteration < self._train.steps and not self._stop:
                 step = self.trainer.iteration + 1
                 last = step == self._train.steps
                 due_log = last or step % self._train.log_every == 0
-                self.trainer.iterate(estimate=due_log)
+                iterate(estimate=due_log)
                 bar.update()
                 if due_log:
                     self._log(bar)
@@ -146,6 +152,7 @@ class Fit:
             self._row.get("estimate"),
             distance.estimates if distance is not None else "",
             self._picture,
+            self._profile.summary if self._profile else None,
         )
 
     def _log(self, bar: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from zoo.cli.tables import print_json, print_table
 from zoo.errors import UsageError
 from zoo.recipe import Table, layered, named_table, normalized, parse_assignment
 
-RESUMABLE = {"--resume", "--steps", "--device", "--plugin", "--quiet", "--json"}
+RESUMABLE = {"--resume", "--steps", "--device", "--plugin", "--profile", "--quiet", "--json"}
 """Options that go with --resume."""
-TRAINING = ("steps", "batch_size", "seed", "precision", "compile", "cuda_graphs")
+TRAINING = ("steps", "batch_size", "seed", "precision", "channels_last", "compile", "cuda_graphs")
 
 
 @click.command()
@@ -37,6 +38,9 @@ TRAINING = ("steps", "batch_size", "seed", "precision", "compile", "cuda_graphs"
 @click.option("--batch-size", type=int, help="Samples per optimiser step.")
 @click.option("--seed", type=int, help="What every random number follows from.")
 @click.option("--precision", type=click.Choice(["32", "bf16"]), help="Arithmetic of the networks.")
+@click.option(
+    "--channels-last/--no-channels-last", default=None, help="Images and convolutions in torch's channels_last layout."
+)
 @click.option("--compile/--no-compile", default=None, help="Compile losses with their gradients, where that works.")
 @click.option(
     "--cuda-graphs", type=click.Choice(["auto", "on", "off"]), help="Record steps as CUDA graphs; auto if not said."
@@ -49,6 +53,7 @@ TRAINING = ("steps", "batch_size", "seed", "precision", "compile", "cuda_graphs"
 @click.option("--download", is_flag=True, help="Let the data set download its files.")
 @click.option("--allow-incompatible", is_flag=True, help="Go on with parts measured not to work together.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe and the networks' sizes; train nothing.")
+@click.option("--profile", is_flag=True, help="Write a trace of ten iterations, and print where their time goes.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @click.option("--json", "json_", is_flag=True, help="Print the outcome as JSON (its keys: docs/cli.md).")
 def train(variant: str, resumed: Path | None, files: tuple[Path, ...], **options: Any) -> None:
@@ -85,8 +90,14 @@ def _resume(path: Path, options: dict[str, Any]) -> None:
         raise UsageError(f"a resumed run keeps its recipe: {', '.join(changed)} cannot be given; only --steps can.")
     from zoo.api import resume
 
-    outcome = resume(path, steps=options["steps"], device=options["device"], progress=not options["quiet"])
-    _report(outcome, path, options["json_"])
+    outcome = resume(
+        path,
+        steps=options["steps"],
+        device=options["device"],
+        progress=not options["quiet"],
+        profile=options["profile"],
+    )
+    _report(outcome, path, options)
 
 
 def _was_given(context: click.Context, name: str) -> bool:
@@ -109,7 +120,8 @@ def _start(variant: str, options: dict[str, Any]) -> None:
         _print_composition(composition, options["json_"])
         return
     path = run_path(options["out"], options["name"], composition.recipe)
-    _report(start(composition, path, progress=not options["quiet"]), path, options["json_"])
+    outcome = start(composition, path, progress=not options["quiet"], profile=options["profile"])
+    _report(outcome, path, options)
 
 
 def _table(variant: str, options: dict[str, Any]) -> Table:
@@ -132,8 +144,8 @@ def _print_composition(composition: Any, json_: bool) -> None:
     print_table(("NETWORK", "PARAMETERS"), [(name, f"{size:,}") for name, size in sizes.items()])
 
 
-def _report(outcome: Any, path: Path, json_: bool) -> None:
-    if json_:
+def _report(outcome: Any, path: Path, options: dict[str, Any]) -> None:
+    if options["json_"]:
         print_json({"run": str(path), **vars(outcome)})
         return
     if outcome.state == "interrupted":
@@ -149,3 +161,22 @@ def _report(outcome: Any, path: Path, json_: bool) -> None:
     rows.append(("run", str(path)))
     click.echo()
     print_table(("RESULT", ""), rows)
+    if outcome.profile is not None:
+        _print_profile(outcome.profile)
+    elif options["profile"]:
+        click.echo("\nThe run was stopped before the iterations that are profiled; there is no trace.")
+
+
+def _print_profile(profile: Mapping[str, Any]) -> None:
+    click.echo(
+        f"\n{profile['iterations']} iterations of {1000 * profile['seconds']:.1f} ms were profiled; open the trace"
+    )
+    click.echo(
+        f"{profile['trace']} in chrome://tracing or ui.perfetto.dev. Outside the device: {profile['outside']:.0%}."
+    )
+    click.echo()
+    header = ("COSTLIEST OPERATIONS", "CALLS AN ITERATION", "MS AN ITERATION", "SHARE")
+    print_table(
+        header,
+        [(o["name"], f"{o['calls']:g}", f"{o['ms']:.2f}", f"{o['share']:.1%}") for o in profile["operations"]],
+    )
