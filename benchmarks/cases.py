@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,12 @@ class Case:
     """One pair of networks on data of one size, trained by one method.
 
     Attributes:
-        network: The architecture of both networks, with its own default widths (512 units, 64 channels).
+        network: The architecture of both networks.
         shape: Of one sample.
         batch_size: Samples per optimiser step.
         critic_steps: Critic steps per iteration.
         method: `wgan-gp` or `r1`.
+        width: Of both networks; 0 for the architecture's own, 512 units or 64 channels.
     """
 
     network: str
@@ -35,6 +36,7 @@ class Case:
     batch_size: int
     critic_steps: int
     method: str = "wgan-gp"
+    width: int = 0
 
     @property
     def images_an_iteration(self) -> int:
@@ -77,14 +79,15 @@ def composition(case: Case, device: str = "cpu", given: Mapping[str, Any] | None
     optimizer = {"name": "Adam", "lr": LR, "betas": list(BETAS)}
     sizes = {"batch_size": case.batch_size, "critic_steps": case.critic_steps}
     table = {**METHODS[case.method], "train": {"average": 0.0, "optimizer": optimizer, **sizes, **train}}
-    own = {"generator": {"name": case.network}, "critic": {"name": case.network, "norm": "none"}}
+    network = {"name": case.network, **({"width": case.width} if case.width else {})}
+    own = {"generator": network, "critic": {**network, "norm": "none"}}
     table |= {axis: choice for axis, choice in own.items() if axis not in (given or {})}
     return compose_table(table, device=device, given={"dataset": data(case.shape), **(given or {})})
 
 
-def ours(case: Case, device: str = "cpu", **train: Any) -> Trainer:
-    """Our trainer on the case."""
-    return Trainer(composition(case, device, **train))
+def ours(case: Case, device: str = "cpu", say: Callable[[str], None] | None = None, **train: Any) -> Trainer:
+    """Our trainer on the case; `say` is told what it cannot do as asked."""
+    return Trainer(composition(case, device, **train), say)
 
 
 def handwritten(case: Case, device: str = "cpu", **train: Any) -> Handwritten:

@@ -80,7 +80,11 @@ def prepare(folder: Path) -> str:
 def _is_source(path: str) -> bool:
     """Whether an entry of the path is there for an editable install, and is neither Python's own nor this folder."""
     standard = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), str(Path(__file__).parent)}
-    return Path(path).is_dir() and not any(path == known or path.startswith(known + os.sep) for known in standard)
+    return (
+        path != ""
+        and Path(path).is_dir()
+        and not any(path == known or path.startswith(known + os.sep) for known in standard)
+    )
 
 
 def compare(peer: str, rounds: int) -> Measured:

@@ -1,4 +1,4 @@
-"""Timing of several loops side by side: process CPU time, interleaved in random order, medians of ratios."""
+"""Timing of several loops side by side: interleaved in random order, medians of ratios within a round."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONTROL = 0.03
 Times = Mapping[str, list[float]]
 
 
-def cpu_time(iterate: Callable[[], object], iterations: int) -> float:
+def cpu_time(iterate: Callable[[], object], iterations: int = 1) -> float:
     """Process CPU seconds per iteration: a shared machine's wall clock means little."""
     start = time.process_time()
     for _ in range(iterations):
@@ -21,19 +21,26 @@ def cpu_time(iterate: Callable[[], object], iterations: int) -> float:
     return (time.process_time() - start) / iterations
 
 
-def interleaved(loops: Mapping[str, Callable[[], object]], rounds: int, iterations: int = 1) -> dict[str, list[float]]:
+def interleaved(
+    loops: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[Callable[[], object]], float] = cpu_time
+) -> dict[str, list[float]]:
     """Seconds per iteration of every loop in every round, each round in a random order.
 
     Python's garbage is collected between rounds and not while a loop runs.
+
+    Args:
+        loops: What is called for an iteration, by name.
+        rounds: How often all of them are timed, after one time that does not count.
+        clock: Runs a loop and says the seconds of one iteration.
     """
     for iterate in loops.values():
-        cpu_time(iterate, 2)
+        clock(iterate)
     times: dict[str, list[float]] = {name: [] for name in loops}
     for _ in range(rounds):
         gc.collect()
         gc.disable()
         for name in random.sample(list(loops), len(loops)):
-            times[name].append(cpu_time(loops[name], iterations))
+            times[name].append(clock(loops[name]))
         gc.enable()
     return times
 

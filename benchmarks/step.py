@@ -19,6 +19,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ import torch
 from cases import CASES, Case, handwritten, naive, ours
 from counting import counted, matmul_peak
 from peers import measured
-from rounds import CONTROL, Times, interleaved, ratio
+from rounds import CONTROL, Times, cpu_time, interleaved, ratio
 
 from zoo.trainer import Trainer
 
@@ -142,7 +143,7 @@ def measure(name: str, rounds: int, peaks: Mapping[str, float]) -> Result:
     """One case."""
     case = CASES[name]
     flops = {"naive": counted(naive(case).iterate).flops, "ours": counted(ours(case).iterate).flops}
-    times = interleaved(loops(case), rounds, ITERATIONS.get(name, 1))
+    times = interleaved(loops(case), rounds, partial(cpu_time, iterations=ITERATIONS.get(name, 1)))
     return Result(name, ratio(times, "control", "hand-written"), rows(times, flops, peaks), goals(name, times))
 
 
