@@ -7,8 +7,8 @@ left out and named. WGAN-GP and the R1 game on MLP, DCGAN and ResNet (benchmarks
 style, by hand, and by our trainer: eager, with CUDA graphs, and compiled. In bf16 the hand-written loop and ours lay
 images out as channels_last. Loops of a group are timed interleaved in random order, medians over rounds; the control is
 the hand-written loop against a second copy of itself, and a group whose control is off by more than 3% is void. Graphs
-and compiled losses are held against eager ones: ten iterations from the same seed. `--smoke` tries all of it on the
-CPU with tiny batches, in seconds, and says nothing about speed.
+and compiled losses are held against eager ones: thirty iterations from the same seed, beside two eager runs. `--smoke`
+tries all of it but compiling on the CPU, with tiny networks and batches, and says nothing about speed.
 """
 
 from __future__ import annotations
@@ -46,8 +46,10 @@ MODES: dict[str, dict[str, Any]] = {
     "ours, compiled": {"compile": True, "cuda_graphs": "off"},
 }
 TOLERANCE = 1e-4
-"""How far weights may be from eager ones after ten iterations, relative to their norm."""
-ITERATIONS, LOG_EVERY = 10, 50
+"""How far weights may be from eager ones after some iterations, relative to their norm; where two eager runs are
+farther than a third of that from each other, three times as far as these are."""
+ITERATIONS, WARM, LOG_EVERY = 30, 15, 50
+"""Steps are recorded as graphs after eleven of their kind: most of ITERATIONS, and the last of WARM, are replayed."""
 Iterate = Callable[[], object]
 
 
@@ -88,18 +90,19 @@ class Report:
 
     def goals(self) -> Iterator[tuple[str, str]]:
         """A line for each goal, and what became of it."""
+        best: dict[tuple[str, str], tuple[bool, float, str]] = {}
         for group in self.groups:
             if group["case"] in GOALS and group["method"] == "wgan-gp":
-                own = {row["loop"]: row["speed"] for row in group["rows"] if row["loop"].startswith("ours")}
-                best = max(own, key=own.__getitem__)
-                met = "void" if group["void"] else verdict(own[best] >= GOALS[group["case"]])
-                name = f"{group['case']} {group['precision']}: {best} is {own[best]:.2f}x naive"
-                yield f"{name}, goal >= {GOALS[group['case']]}", met
+                own = [row for row in group["rows"] if row["loop"].startswith("ours")]
+                key = group["case"], group["precision"]
+                found = [(not group["void"], row["speed"], row["loop"]) for row in own]
+                best[key] = max([best.get(key, (False, 0.0, "")), *found])
+        for (case, precision), (valid, speed, loop) in best.items():
+            line = f"{case} {precision}: {loop} is {speed:.2f}x naive, goal >= {GOALS[case]}"
+            yield line, verdict(speed >= GOALS[case]) if valid else "void"
         for check in self.equal:
-            yield (
-                f"{check['case']}: {check['loop']} is within {check['difference']:.1e} of eager",
-                verdict(check["equal"]),
-            )
+            line = f"{check['case']}: {check['loop']} is within {check['difference']:.1e} of eager"
+            yield f"{line}, itself within {check['floor']:.1e}", verdict(check["equal"])
 
 
 def verdict(met: bool) -> str:
@@ -138,6 +141,7 @@ class Bench:
 
     def __init__(self, size: Size, seconds: float) -> None:
         self.size, self._start, self._seconds = size, time.monotonic(), seconds
+        self._said: list[str] = []
         self.report = Report(about(size.device), self._ceilings())
 
     def run(self) -> Report:
@@ -176,23 +180,31 @@ class Bench:
             return
         case = replace(self.size.cases[name], method=method)
         set_precision(precision)
-        makers = self._makers(case, precision, modes)
+        self._said = []
+        loops, memory = self._built(where, self._makers(case, precision, modes))
+        eager = train_settings("ours, eager", case, precision) or {}
+        work = counted(ours(case, self.size.device, **eager).iterate)
+        iterations = max(1, int(self.size.slice / self._clock(loops["hand-written"], 1)))
+        times = interleaved(loops, self.size.rounds, lambda iterate: self._clock(iterate, iterations))
+        control = ratio(times, "control", "hand-written")
+        rows = [self._row(loop, times, case, work, precision, memory[loop]) for loop in loops]
+        group = {"case": name, "method": method, "precision": precision, "control": control, "rows": rows}
+        self.report.groups.append({**group, "said": self._said, "void": abs(control - 1) > CONTROL})
+        print_group(self.report.groups[-1])
+        del loops, times
+        self._free()
+
+    def _built(
+        self, where: str, makers: dict[str, Callable[[], Iterate]]
+    ) -> tuple[dict[str, Iterate], dict[str, float | None]]:
+        """The loops of a group, warm, and the memory of each; what cannot be made is left out."""
         loops, memory = {}, {}
         for loop, make in makers.items():
             try:
                 loops[loop], memory[loop] = self._made(make)
             except (ZooError, RuntimeError) as error:
                 self._leave_out(f"{where}, {loop}: {str(error).splitlines()[0]}")
-        work = counted(ours(case, self.size.device, **flavour(case, precision)).iterate)
-        iterations = max(1, int(self.size.slice / self._clock(loops["hand-written"], 1)))
-        times = interleaved(loops, self.size.rounds, lambda iterate: self._clock(iterate, iterations))
-        control = ratio(times, "control", "hand-written")
-        rows = [self._row(loop, times, case, work, precision, memory[loop]) for loop in loops]
-        group = {"case": name, "method": method, "precision": precision, "control": control, "rows": rows}
-        self.report.groups.append({**group, "void": abs(control - 1) > CONTROL})
-        print_group(self.report.groups[-1])
-        del loops, times
-        self._free()
+        return loops, memory
 
     def _makers(self, case: Case, precision: str, modes: list[str]) -> dict[str, Callable[[], Iterate]]:
         device, low = self.size.device, flavour(case, precision)
@@ -224,7 +236,7 @@ class Bench:
         torch.cuda.reset_peak_memory_stats()
         iterate = make()
         # Graphs are captured after some iterations, and cuDNN tries its algorithms in the first.
-        for _ in range(15):
+        for _ in range(WARM):
             iterate()
         torch.cuda.synchronize()
         return iterate, (torch.cuda.max_memory_allocated() - before) / 2**20
@@ -244,18 +256,18 @@ class Bench:
         }
 
     def _compare(self, name: str, mode: str) -> None:
-        """Ten iterations in fp32 in a mode and eagerly, from the same seed: how far the weights are from each other."""
+        """Iterations in fp32 in a mode and eagerly, from the same seed: how far the weights are from each other."""
         case = self.size.cases[name]
         settings, eager = (train_settings(each, case, "fp32") for each in (mode, "ours, eager"))
         if self._late() or settings is None or eager is None or (mode == "ours, graphs" and self.size.device != "cuda"):
             self._leave_out(f"{name}, {mode} against eager")
             return
         set_precision("fp32")
-        difference = distance(*(iterated(ours(case, self.size.device, **each)) for each in (settings, eager)))
-        self.report.equal.append(
-            {"case": name, "loop": mode, "difference": difference, "equal": difference <= TOLERANCE}
-        )
-        print(f"{name}, {mode} against eager after {ITERATIONS} iterations: {difference:.1e}", flush=True)
+        one, other, mine = (iterated(ours(case, self.size.device, **each)) for each in (eager, eager, settings))
+        difference, floor = distance(mine, one), distance(other, one)
+        found = {"case": name, "loop": mode, "difference": difference, "floor": floor}
+        self.report.equal.append({**found, "equal": difference <= max(TOLERANCE, 3 * floor)})
+        print(f"{name}, {mode} and eager after {ITERATIONS} iterations: {difference:.1e}; eager twice: {floor:.1e}")
         self._free()
 
     def _clock(self, iterate: Iterate, iterations: int) -> float:
@@ -269,7 +281,7 @@ class Bench:
         return (time.perf_counter() - start) / iterations
 
     def _tell(self, mode: str, text: str) -> None:
-        self._leave_out(f"{mode}: {text}")
+        self._said.append(f"{mode}: {text}")
 
     def _leave_out(self, what: str) -> None:
         if what not in self.report.left_out:
@@ -332,6 +344,8 @@ def print_group(group: dict[str, Any]) -> None:
             f"| {row['of_matmul']:.1%} | {row['of_copy']:.0%} |",
             flush=True,
         )
+    for line in group["said"]:
+        print(f"said by {line}", flush=True)
 
 
 def main(words: list[str] | None = None) -> int:

@@ -21,7 +21,9 @@ import sys
 import sysconfig
 import tempfile
 import types
+import unittest.mock
 from collections.abc import Callable, Iterator, Mapping
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ PATCHES = {
         "checkpoints, logs and its call of wget, a package that it asks for, are left out",
     ),
     "mimicry": (
-        "tensorflow, which it imports for its metrics, is an empty module",
+        "tensorflow, which it imports for its metrics, is a stand-in that does nothing",
         "torch._six, which torch has removed, is a module with PY3 = True",
         "its checkpoint at the end of train() is left out",
     ),
@@ -186,7 +188,8 @@ def mimicry() -> tuple[Callable[[], Callable[[], object]], tuple[Any, Any], int]
     """Its WGAN-GP ResNets for 32x32 images at 64 channels, one critic step as in our own case."""
     six: Any = types.ModuleType("torch._six")
     six.PY3 = True
-    sys.modules.update({"torch._six": six, "tensorflow": types.ModuleType("tensorflow")})
+    tensorflow = unittest.mock.MagicMock(__spec__=ModuleSpec("tensorflow", None))
+    sys.modules.update({"torch._six": six, "tensorflow": tensorflow})
     nets = importlib.import_module("torch_mimicry.nets")
     training = importlib.import_module("torch_mimicry.training")
     import torch
