@@ -75,12 +75,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--json", type=Path, help="Write the readings there as well.")
     arguments = parser.parse_args()
+    if WARM_UP * arguments.steps < TRAIN["sample_every"]:
+        parser.error("the warm-up, a fifth of the steps, must hold a picture and a checkpoint: at least 5,000 steps")
     torch.set_num_threads(1)
     start = time.monotonic()
     found = readings(arguments.steps)
     figures = summary(found)
     met = figures["departure"] <= ALLOWED
-    print(f"torch {torch.__version__}, {arguments.steps} iterations in {time.monotonic() - start:.0f} s, MiB resident:")
+    took = f"{time.monotonic() - start:.0f} s ({time.process_time():.0f} s of CPU)"
+    print(f"torch {torch.__version__}, {arguments.steps} iterations in {took}, MiB resident:")
     print(f"{figures['before']:.1f} at the first line of metrics, {figures['warm']:.1f} after the warm-up,", end=" ")
     print(
         f"then {figures['least']:.1f} to {figures['most']:.1f}; {figures['per_1000_steps']:+.3f} per 1,000 iterations"
