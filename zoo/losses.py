@@ -89,6 +89,7 @@ class PhaseLoss(nn.Module):
     def _laid_out(self, samples: Samples) -> Samples:
         return channels_last(samples) if self._composition.training.train.channels_last else samples
 
+
 def _in_turn(steps: Sequence[Augment | None]) -> Augment | None:
     wanted = [step for step in steps if step is not None]
     if len(wanted) < 2:
