@@ -55,7 +55,8 @@ docs-check: $(STAMP) ## Check that the generated parts of the documents are curr
 
 bench: $(STAMP) ## Run the benchmarks; they print ratios.
 	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/step.py
 
 sync: ## Reinstall the packages' metadata and write the catalogue's `provides` anew.
 	rm -f $(STAMP)

@@ -1,5 +1,6 @@
 """The generic trainer runs the same tensor operations as a hand-written loop, and computes the same numbers."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -7,10 +8,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from zoo.trainer import Trainer
-
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-from overhead import composition, handwritten
+from cases import CASES, handwritten, ours
 
 
 class Recorder(TorchDispatchMode):
@@ -35,21 +34,36 @@ def recorded(iterate):
     return recorder.operations
 
 
-@pytest.mark.parametrize("case", ["mlp", "dcgan-32"])
-def test_an_iteration_is_the_hand_written_sequence_of_operations(case):
-    ours = recorded(Trainer(composition(case, batch_size=4)).iterate)
-    theirs = recorded(handwritten(case, batch_size=4).iterate)
-    assert len(ours) > 500
-    assert ours == theirs
+KINDS = {
+    "mlp": ("mlp", "wgan-gp", {}),
+    "dcgan-32": ("dcgan-32", "wgan-gp", {}),
+    "resnet-32": ("resnet-32", "wgan-gp", {}),
+    "r1": ("dcgan-32", "r1", {}),
+    "bf16": ("dcgan-32", "wgan-gp", {"precision": "bf16", "channels_last": True}),
+}
+kinds = pytest.mark.parametrize(("name", "method", "train"), KINDS.values(), ids=KINDS)
 
 
-@pytest.mark.parametrize("case", ["mlp", "dcgan-32"])
-def test_iterations_give_the_hand_written_weights(case):
-    trainer, loop = Trainer(composition(case, batch_size=4)), handwritten(case, batch_size=4)
+def both(name, method, train):
+    case = dataclasses.replace(CASES[name], method=method, batch_size=4)
+    return ours(case, **train), handwritten(case, **train)
+
+
+@kinds
+def test_an_iteration_is_the_hand_written_sequence_of_operations(name, method, train):
+    trainer, loop = both(name, method, train)
+    operations = recorded(trainer.iterate)
+    assert len(operations) > 300
+    assert operations == recorded(loop.iterate)
+
+
+@kinds
+def test_iterations_give_the_hand_written_weights(name, method, train):
+    trainer, loop = both(name, method, train)
     for _ in range(2):
         trainer.iterate()
         loop.iterate()
-    for name in ("generator", "critic"):
-        ours = trainer.composition.networks[name].parameters()
-        for mine, its in zip(ours, getattr(loop, name).parameters(), strict=True):
+    for part in ("generator", "critic"):
+        parameters = trainer.composition.networks[part].parameters()
+        for mine, its in zip(parameters, getattr(loop, part).parameters(), strict=True):
             assert torch.equal(mine, its)

@@ -15,6 +15,7 @@ from zoo.fit import Fit, Outcome, Row
 from zoo.folder import Folder
 from zoo.index import Entry
 from zoo.plugins import Plugins, installed
+from zoo.profiling import refuse_short
 from zoo.recipe import Recipe, Table, layered, named_table, normalized
 from zoo.resolve import GIVEN, Assignments, Components, split_given
 from zoo.run import Run, load, rebuild
@@ -147,10 +148,21 @@ def start(
     *,
     on_log: Callable[[Row], None] | None = None,
     progress: bool = False,
+    profile: bool = False,
 ) -> Outcome:
-    """Trains a composition in a new run folder. See `train` for what is raised."""
+    """Trains a composition in a new run folder. See `train` for what is raised.
+
+    Args:
+        composition: What is trained.
+        path: The run folder.
+        on_log: Called with each line of metrics.
+        progress: Draws a progress bar on stderr.
+        profile: Profiles ten iterations after the first twenty; `Outcome.profile` has what was found.
+    """
+    if profile:
+        refuse_short(composition.training.train.steps)
     trainer = Trainer(composition)
-    return Fit(trainer, Folder.create(path, composition.recipe), on_log, progress).run()
+    return Fit(trainer, Folder.create(path, composition.recipe), on_log, progress, profile).run()
 
 
 def resume(
@@ -164,6 +176,7 @@ def resume(
     given: Mapping[str, Any] | None = None,
     on_log: Callable[[Row], None] | None = None,
     progress: bool = False,
+    profile: bool = False,
 ) -> Outcome:
     """Goes on with a run where its newest checkpoint is; on the CPU to the same bits as if it had not stopped.
 
@@ -172,6 +185,7 @@ def resume(
         steps: A new total of iterations, to extend the run; as before if None.
         on_divergence: What it does from now on if it diverges; as before if None.
         download: Lets the data set download its files.
+        profile: Profiles ten iterations after the first twenty; `Outcome.profile` has what was found.
 
     Raises:
         BadRun: The folder is no run, has no checkpoint, is at its last step already, or is being trained.
@@ -188,9 +202,11 @@ def resume(
     with folder.alone():
         state = folder.load()
         change = _changed(folder, state, steps, on_divergence)
+        if profile:
+            refuse_short(int(change["steps"]) - state["iteration"])
         components = Components(plugins or installed(), split_given(given or {})[1])
         composition = rebuild(folder, components, resolve_device(device), change, download)
-        return Fit(Trainer(composition), folder, on_log, progress).run(state)
+        return Fit(Trainer(composition), folder, on_log, progress, profile).run(state)
 
 
 def _changed(

@@ -72,6 +72,8 @@ def compose(components: Components, recipe: Recipe, dataset: Dataset, device: to
     _refuse_unwanted(components, recipe, wants)
     networks = _networks(components, recipe, dataset, wants, training.train.seed)
     networks = {name: network.to(device) for name, network in networks.items()}
+    if training.train.channels_last:
+        networks = {name: network.to(memory_format=torch.channels_last) for name, network in networks.items()}
     with seeded(training.train.seed, LIST_AXIS):
         constraints = _constraints(components, recipe, networks.get("critic"), device)
     parts = Parts(

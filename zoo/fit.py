@@ -19,6 +19,7 @@ from zoo.fingerprints import CONTENT, fingerprint, refuse_other_data
 from zoo.folder import Folder
 from zoo.precision import warnings
 from zoo.previews import preview
+from zoo.profiling import TRACE, Iterate, Profile, profiled
 from zoo.rollback import KEY as ROLLBACKS
 from zoo.rollback import Rollback
 from zoo.spikes import Spikes
@@ -42,6 +43,7 @@ class Outcome:
         picture: The last picture of samples, or None.
         rollbacks: Where the run diverged and went back: `at` and `to` which iteration, the `rate_factor` of the
             learning rates from then on, and the `cause`.
+        profile: What was found by profiling, see `zoo.profiling.Profile`; None if nothing was profiled.
     """
 
     state: str
@@ -52,6 +54,7 @@ class Outcome:
     estimates: str
     picture: str | None
     rollbacks: tuple[Mapping[str, Any], ...] = ()
+    profile: Mapping[str, Any] | None = None
 
 
 class Fit:
@@ -62,6 +65,7 @@ class Fit:
         folder: Where the run is kept.
         on_log: Called with each line of metrics.
         progress: Whether a progress bar is drawn on stderr.
+        profile: Whether some iterations are profiled.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Fit:
         folder: Folder,
         on_log: Callable[[Row], None] | None = None,
         progress: bool = False,
+        profile: bool = False,
     ) -> None:
         self.trainer = trainer
         self.folder = folder
@@ -78,6 +83,7 @@ class Fit:
         self._rollback = Rollback(trainer, folder)
         self._content = fingerprint(trainer.composition.dataset, trainer.composition.recipe.axes["dataset"])
         self._progress = progress
+        self._profile = Profile(folder.path / TRACE, trainer.composition.device) if profile else None
         self._stop = Stop()
         self._saved: int | None = None
         self._row: dict[str, Any] = {}
@@ -129,9 +135,9 @@ class Fit:
         self._since = start
         if self._rollback.wanted and self._saved is None:
             self._save()  # So that there is something to go back to from the first.
-        with self._bar(first) as bar:
+        with self._bar(first) as bar, profiled(self.trainer.iterate, self._profile) as iterate:
             self._begin()
-            while not self._reached_end(bar):
+            while not self._reached_end(bar, iterate):
                 self._begin()
         return self._end(time.monotonic() - start)
 
@@ -140,11 +146,11 @@ class Fit:
         self._clock, self._clocked = time.monotonic(), self.trainer.iteration
         self._spikes = Spikes(self.folder.rows())
 
-    def _reached_end(self, bar: Any) -> bool:
+    def _reached_end(self, bar: Any, iterate: Iterate) -> bool:
         """Trains to the end or until it is stopped, and saves; False if it had to go back."""
         try:
             while self.trainer.iteration < self._train.steps and not self._stop.wanted:
-                self._iterate(bar)
+                self._iterate(bar, iterate)
             if self._saved != self.trainer.iteration:
                 self._save()
         except Diverged as error:
@@ -156,11 +162,11 @@ class Fit:
             return False
         return True
 
-    def _iterate(self, bar: Any) -> None:
+    def _iterate(self, bar: Any, iterate: Iterate) -> None:
         step = self.trainer.iteration + 1
         last = step == self._train.steps
         due_log = last or step % self._train.log_every == 0
-        self.trainer.iterate(estimate=due_log)
+        iterate(estimate=due_log)
         self._trained += 1
         bar.update()
         if due_log:
@@ -185,6 +191,7 @@ class Fit:
             distance.estimates if distance is not None else "",
             self._picture,
             tuple(self._rollback.done),
+            self._profile.summary if self._profile else None,
         )
 
     def _note(self, state: str) -> None:

@@ -16,7 +16,7 @@ from zoo.compose import Composition
 from zoo.draws import Draws
 from zoo.errors import BadRecipe
 from zoo.procedures import Phase
-from zoo.samples import Samples
+from zoo.samples import Samples, channels_last
 
 Real: TypeAlias = tuple[Tensor, Tensor | None]
 """Real samples `(N, *shape)` and their labels `(N,)`."""
@@ -50,14 +50,14 @@ class PhaseLoss(nn.Module):
         generator: Any = self._composition.parts.networks.get("generator")
         trained = "generator" in self.phase.trains
 
-        def fake() -> Tensor:
+        def fake() -> Samples:
             condition = (batch.fake_condition,) if is_conditional(generator) else ()
             with torch.set_grad_enabled(trained):
                 samples: Tensor = generator(batch.z, *condition)
-            return samples
+            return self._laid_out(samples)
 
         batch = self._composition.batch(
-            real=lambda: real()[0],
+            real=lambda: self._laid_out(real()[0]),
             fake=fake,
             z=lambda: generator.latent(self._n, draws),
             real_condition=lambda: real()[1],
@@ -85,6 +85,9 @@ class PhaseLoss(nn.Module):
         if total is None:
             raise BadRecipe(f"the {self.phase.name} phase has no loss.")
         return total / self._micro_batches if self._micro_batches > 1 else total, terms
+
+    def _laid_out(self, samples: Samples) -> Samples:
+        return channels_last(samples) if self._composition.training.train.channels_last else samples
 
 
 def _in_turn(steps: Sequence[Augment | None]) -> Augment | None:

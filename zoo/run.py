@@ -69,7 +69,7 @@ class Run:
                 z = generator.latent(size, draws)
                 given = () if condition is None else (condition[start : start + size],)
                 chunks.append(generator(z, *given).float().cpu())
-        return torch.cat(chunks)
+        return torch.cat(chunks).contiguous()
 
     @functools.cached_property
     def dataset(self) -> Dataset:

@@ -35,6 +35,12 @@ def tensors(samples: Samples) -> tuple[Tensor, ...]:
     return samples if isinstance(samples, tuple) else (samples,)
 
 
+def channels_last(samples: Samples) -> Samples:
+    """Images `(N, C, H, W)` in the channels_last memory format, other samples as they are; the values stay."""
+    laid = tuple(t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t for t in tensors(samples))
+    return laid if isinstance(samples, tuple) else laid[0]
+
+
 def full(tensor: Tensor) -> Tensor:
     """At least float32: norms and reductions are never taken in half precision."""
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor

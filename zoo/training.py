@@ -42,6 +42,7 @@ class Train:
     precision_every: Annotated[
         int, Setting("iterations between two comparisons of bf16 gradients with fp32 ones; 0 for none", ge=0)
     ] = 1000
+    channels_last: Annotated[bool, Setting("images and convolutions in torch's channels_last memory format")] = False
     compile: Annotated[bool, Setting("compile losses with their gradients, where that works")] = False
     cuda_graphs: Annotated[
         Literal["auto", "on", "off"], Setting("record steps as CUDA graphs: auto on a CUDA device, where that works")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from zoo.cli.tables import print_json, print_table
 from zoo.errors import INTERRUPTED, UsageError
 from zoo.recipe import DOWNLOAD, Table, layered, named_table, normalized, parse_assignment
 
-RESUMABLE = {"--resume", "--steps", "--on-divergence", "--download", "--device", "--plugin", "--quiet", "--json"}
+RESUMABLE = {
+    *("--resume", "--steps", "--on-divergence", "--download", "--device", "--plugin", "--profile", "--quiet", "--json")
+}
 """Options that go with --resume."""
-TRAINING = ("steps", "batch_size", "seed", "precision", "compile", "cuda_graphs", "on_divergence")
+TRAINING = ("steps", "batch_size", "seed", "precision", "channels_last", "compile", "cuda_graphs", "on_divergence")
 
 
 @click.command()
@@ -38,6 +41,9 @@ TRAINING = ("steps", "batch_size", "seed", "precision", "compile", "cuda_graphs"
 @click.option("--batch-size", type=int, help="Samples per optimiser step.")
 @click.option("--seed", type=int, help="What every random number follows from.")
 @click.option("--precision", type=click.Choice(["32", "bf16"]), help="Arithmetic of the networks.")
+@click.option(
+    "--channels-last/--no-channels-last", default=None, help="Images and convolutions in torch's channels_last layout."
+)
 @click.option("--compile/--no-compile", default=None, help="Compile losses with their gradients, where that works.")
 @click.option(
     "--cuda-graphs", type=click.Choice(["auto", "on", "off"]), help="Record steps as CUDA graphs; auto if not said."
@@ -55,6 +61,7 @@ TRAINING = ("steps", "batch_size", "seed", "precision", "compile", "cuda_graphs"
 @click.option("--download", is_flag=True, help="Let the data set download its files.")
 @click.option("--allow-incompatible", is_flag=True, help="Go on with parts measured not to work together.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe and the networks' sizes; train nothing.")
+@click.option("--profile", is_flag=True, help="Write a trace of ten iterations, and print where their time goes.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @click.option("--json", "json_", is_flag=True, help="Print the outcome as JSON (its keys: docs/cli.md).")
 def train(variant: str, resumed: Path | None, files: tuple[Path, ...], **options: Any) -> None:
@@ -101,8 +108,9 @@ def _resume(path: Path, options: dict[str, Any]) -> None:
         download=options["download"],
         device=options["device"],
         progress=not options["quiet"],
+        profile=options["profile"],
     )
-    _report(outcome, path, options["json_"])
+    _report(outcome, path, options)
 
 
 def _was_given(context: click.Context, name: str) -> bool:
@@ -125,7 +133,8 @@ def _start(variant: str, options: dict[str, Any]) -> None:
         _print_composition(composition, options["json_"])
         return
     path = run_path(options["out"], options["name"], composition.recipe)
-    _report(start(composition, path, progress=not options["quiet"]), path, options["json_"])
+    outcome = start(composition, path, progress=not options["quiet"], profile=options["profile"])
+    _report(outcome, path, options)
 
 
 def _table(variant: str, options: dict[str, Any]) -> Table:
@@ -148,16 +157,16 @@ def _print_composition(composition: Any, json_: bool) -> None:
     print_table(("NETWORK", "PARAMETERS"), [(name, f"{size:,}") for name, size in sizes.items()])
 
 
-def _report(outcome: Any, path: Path, json_: bool) -> None:
-    if json_:
+def _report(outcome: Any, path: Path, options: dict[str, Any]) -> None:
+    if options["json_"]:
         print_json({"run": str(path), **vars(outcome)})
     else:
-        _print_outcome(outcome, path)
+        _print_outcome(outcome, path, options["profile"])
     if outcome.state == "interrupted":
         sys.exit(INTERRUPTED)
 
 
-def _print_outcome(outcome: Any, path: Path) -> None:
+def _print_outcome(outcome: Any, path: Path, profile: bool) -> None:
     if outcome.state == "interrupted":
         click.echo(f"\nStopped and saved at step {outcome.step}. Go on with: zoo train --resume {path}")
     rows = [
@@ -175,3 +184,22 @@ def _print_outcome(outcome: Any, path: Path) -> None:
     rows.append(("run", str(path)))
     click.echo()
     print_table(("RESULT", ""), rows)
+    if outcome.profile is not None:
+        _print_profile(outcome.profile)
+    elif profile:
+        click.echo("\nThe run was stopped before the iterations that are profiled; there is no trace.")
+
+
+def _print_profile(profile: Mapping[str, Any]) -> None:
+    click.echo(
+        f"\n{profile['iterations']} iterations of {1000 * profile['seconds']:.1f} ms were profiled; open the trace"
+    )
+    click.echo(
+        f"{profile['trace']} in chrome://tracing or ui.perfetto.dev. Outside the device: {profile['outside']:.0%}."
+    )
+    click.echo()
+    header = ("COSTLIEST OPERATIONS", "CALLS AN ITERATION", "MS AN ITERATION", "SHARE")
+    print_table(
+        header,
+        [(o["name"], f"{o['calls']:g}", f"{o['ms']:.2f}", f"{o['share']:.1%}") for o in profile["operations"]],
+    )
