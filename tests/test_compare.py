@@ -22,10 +22,10 @@ from zoo.comparing.plan import Request, labels, plan
 from zoo.comparing.results import Cell
 from zoo.comparing.run import Way, carry_out
 from zoo.errors import UsageError
-from zoo.fit import Fit
 from zoo.folder import Folder
 from zoo.measuring import real_evidence
 from zoo.plugins import installed
+from zoo.previews import preview
 
 BREAKING = Path(__file__).with_name("breaking.py")
 SMALL = {"generator.width": 8, "critic.width": 8, "train.batch_size": 8}
@@ -357,8 +357,7 @@ def test_a_contender_whose_speed_cannot_be_measured_fails_and_the_others_go_on(t
 
 
 def test_seconds_are_of_training_alone_and_go_on_after_a_resume(tmp_path, monkeypatch):
-    draw = Fit._draw
-    monkeypatch.setattr(Fit, "_draw", lambda self: (time.sleep(1.0), draw(self))[1])
+    monkeypatch.setattr("zoo.fit.preview", lambda *given: (time.sleep(1.0), preview(*given))[1])
     more = {"settings": SMALL, "sample_every": 2, "checkpoint_every": 2, "device": "cpu", "schedule_steps": 4}
     first = zoo.train("vanilla", dataset="ring", steps=2, out=tmp_path, name="run", **more).seconds
     assert 0 < first < 1.0
