@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 # One thread a process: tests run two at a time, and tiny networks slow down badly when threads compete.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help demo test test-gpu test-alone lint docs docs-check bench sync catalogue-check bundle format clean
+.PHONY: help demo test soak test-gpu test-alone lint docs docs-check bench sync catalogue-check bundle format clean
 
 help: ## Show this.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,9 @@ demo: $(STAMP) ## Install everything and train WGAN-GP on 1,797 handwritten digi
 
 test: $(STAMP) ## Run all tests, the plugins' included.
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not gpu'
+
+soak: $(STAMP) ## Run the long tests: recipes and damaged files at random, others each time.
+	$(ONE_THREAD) $(BIN)/python -m pytest $(wildcard tests/soak) tests/test_fuzz_recipes.py tests/test_fuzz_readers.py --hypothesis-profile=soak
 
 test-gpu: $(STAMP) ## Run the tests that need a CUDA device.
 	$(BIN)/python -m pytest -m gpu tests

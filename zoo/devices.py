@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import NoDevice
+from zoo.errors import BadSetting, NoDevice, OutOfMemory
 from zoo.samples import Scores
 
 
@@ -61,6 +61,32 @@ class LowPrecision(nn.Module):
             return super().__getattr__(name)
         except AttributeError:
             return getattr(super().__getattr__("network"), name)
+
+
+def too_large(error: BaseException) -> bool:
+    """Whether an error says that what was asked for does not fit in a memory, or in any."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    words = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
+    return isinstance(error, RuntimeError) and any(each in str(error) for each in words)
+
+
+@contextlib.contextmanager
+def built(what: str) -> Iterator[None]:
+    """Says what it is that cannot be built.
+
+    Raises:
+        OutOfMemory: It does not fit in memory.
+        BadSetting: Its code, or torch, refuses what it is built from.
+    """
+    try:
+        yield
+    except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
+        if too_large(error):
+            raise OutOfMemory(
+                f"{what} is too large for the memory that there is; lower its settings. ({error})"
+            ) from error
+        raise BadSetting(f"{what} cannot be made with its settings: {type(error).__name__}: {error}") from error
 
 
 def _as_float32(result: Any) -> Any:

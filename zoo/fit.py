@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from zoo.components import is_conditional
-from zoo.devices import derived, seeded
+from zoo.devices import derived, seeded, too_large
 from zoo.draws import Draws
 from zoo.errors import Diverged, OutOfMemory, SaveFailed
 from zoo.folder import Folder
@@ -101,7 +101,7 @@ class Fit:
             except BaseException as error:
                 with contextlib.suppress(SaveFailed):
                     self.folder.write_state("failed", self.trainer.iteration)
-                if isinstance(error, torch.OutOfMemoryError):
+                if too_large(error):
                     raise OutOfMemory(
                         "the device has too little memory for this recipe; use a smaller --batch-size, or "
                         f"--set train.micro_batches=2 or more to split it. ({str(error).splitlines()[0]})"

@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pickle
 import re
 import socket
 import tomllib
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import tomli_w
 import torch
 
+from zoo.archives import refuse_inflated
 from zoo.errors import BadCheckpoint, BadRun, RunExists, SaveFailed
 from zoo.recipe import Recipe, read_table
 
@@ -82,8 +81,10 @@ class Folder:
         """What `write_state` noted; a run whose process has gone is `died`."""
         try:
             note: dict[str, Any] = json.loads((self.path / "state.json").read_text())
-        except (OSError, ValueError):
+            known = {"state": str(note["state"]), "step": int(note["step"])}
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return {"state": "unknown", "step": 0}
+        note = {"pid": 0, "host": "?", **note, **known}
         if note["state"] == "running" and note["host"] == socket.gethostname() and not _alive(note["pid"]):
             note["state"] = "died"
         return note
@@ -97,11 +98,11 @@ class Folder:
         """The lines of metrics, in order; a last line that was cut off is left out."""
         if not self.metrics.is_file():
             return
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
-            try:
-                yield json.loads(line)
-            except ValueError:
+        for line in self.metrics.read_bytes().splitlines():
+            row = _row(line)
+            if row is None:
                 return
+            yield row
 
     def forget_after(self, step: int) -> None:
         """Drops the lines of metrics after a step, so that a resumed run writes them once. Raises SaveFailed."""
@@ -155,16 +156,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint's content, on the CPU. Raises BadCheckpoint naming the file."""
     advice = "Remove it to go on from the one before."
     try:
+        refuse_inflated(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-    ) as error:
+    except Exception as error:  # Bytes of anybody's fail in a dozen ways: in zip, pickle, storages, text.
         cause = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise BadCheckpoint(f"the checkpoint {path} is truncated or no checkpoint: {cause}. {advice}") from error
     if not isinstance(state, dict) or not set(state) >= set(PARTS):
@@ -192,7 +186,7 @@ def find_runs(folder: Path) -> list[Folder]:
 def summary(folder: Folder) -> dict[str, Any]:
     """A run in a line: name, variant, data set, step, steps, state; `?` where the recipe cannot be read."""
     known: dict[str, Any] = {"variant": "?", "dataset": "?", "steps": "?"}
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         table = tomllib.loads((folder.path / "recipe.toml").read_text(encoding="utf-8"))
         known = {
             "variant": table.get("variant", "-"),
@@ -227,10 +221,21 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _alive(pid: int) -> bool:
+def _row(line: bytes) -> dict[str, Any] | None:
+    """A line of metrics; None if it is damaged."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
+
+
+def _alive(pid: Any) -> bool:
+    if type(pid) is not int or pid < 1:
+        return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

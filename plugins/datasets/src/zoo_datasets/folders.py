@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo import ArrayDataset, BadData, Setting
+from zoo_datasets.paths import expanded
 from zoo_datasets.pictures import pixels, read_all
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def image_folder(
 def _folder(path: str) -> Path:
     if not path:
         raise BadData("image-folder needs the folder of the images: give it as `--dataset image-folder:PATH`.")
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     if not folder.is_dir():
         state = "is a file" if folder.is_file() else "does not exist"
         raise BadData(f"the image folder '{folder}' {state}; give a folder with `--dataset image-folder:PATH`.")
