@@ -87,6 +87,11 @@ FOUND = {
     "a seed of many digits": (RING + f"[train]\nseed = 0x{DIGITS}", BadRecipe, "train.seed is too large"),
     "wider than any memory": (RING + f"[generator]\nwidth = {2**62}", OutOfMemory, "generator 'mlp' is too large"),
     "wider than this memory": (RING + f"[critic]\nwidth = {2**40}", OutOfMemory, "critic 'mlp' is too large"),
+    "twice as wide as a number": (
+        RING + f'[generator]\nwidth = {2**62}\nactivation = "maxout"',
+        OutOfMemory,
+        "generator 'mlp' is too large",
+    ),
     "deeper than anybody wants": (RING + f"[critic]\ndepth = {2**62}", BadRecipe, "depth must be at most 1000"),
     "beyond single precision": (
         RING + "[generator]\ncomponents = 2\ncomponent_width = 1e39",

@@ -67,8 +67,13 @@ def too_large(error: BaseException) -> bool:
     """Whether an error says that what was asked for does not fit in a memory, or in any."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    words = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
-    return isinstance(error, RuntimeError) and any(each in str(error) for each in words)
+    words = (
+        "can't allocate memory",
+        "not enough memory",
+        "Storage size calculation overflowed",
+        "Overflow when unpacking",
+    )
+    return isinstance(error, (RuntimeError, TypeError)) and any(each in str(error) for each in words)
 
 
 @contextlib.contextmanager
@@ -81,12 +86,15 @@ def built(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
+    except (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        cause = (str(error) or type(error).__name__).splitlines()[0]
         if too_large(error):
             raise OutOfMemory(
-                f"{what} is too large for the memory that there is; lower its settings. ({error})"
+                f"{what} is too large for the memory that there is; lower its settings ({cause})."
             ) from error
-        raise BadSetting(f"{what} cannot be made with its settings: {type(error).__name__}: {error}") from error
+        if isinstance(error, TypeError):
+            raise
+        raise BadSetting(f"{what} cannot be made with its settings: {type(error).__name__}: {cause}") from error
 
 
 def _as_float32(result: Any) -> Any:
