@@ -28,14 +28,15 @@ demo: $(STAMP) ## Install everything and train WGAN-GP on 1,797 handwritten digi
 test: $(STAMP) ## Run all tests, the plugins' included.
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not gpu'
 
+soak: $(STAMP) ## Run what takes minutes: a training killed at 50 moments; recipes and damaged files at random.
+	$(ONE_THREAD) $(BIN)/python tests/soak/kills.py
+	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_fuzz_recipes.py tests/test_fuzz_readers.py --hypothesis-profile=soak
+
 test-gpu: $(STAMP) ## Run the tests that need a CUDA device.
 	$(BIN)/python -m pytest -m gpu tests
 
 test-alone: $(STAMP) ## Run each plugin's tests alone, against the core built as a wheel.
 	ZOO_ALONE=$$(ls plugins | paste -sd, -) $(BIN)/python -m pytest tests/test_alone.py
-
-soak: $(STAMP) ## Run what takes minutes: a training killed at 50 moments, and nothing lost.
-	$(ONE_THREAD) $(BIN)/python tests/soak/kills.py
 
 lint: $(STAMP) ## Check format, style, types and the direction of imports.
 	$(BIN)/ruff format --check .

@@ -1,5 +1,6 @@
 """Fixtures: distributions on disk with metadata of their own, and small parts that are no plugins."""
 
+import contextlib
 import os
 import runpy
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from torch import nn
 
 from zoo import Critic, Density, Generator
@@ -18,11 +20,35 @@ from zoo.cli import main
 from zoo.index import Index
 from zoo.plugins import Plugins, installed
 
+# The same examples whenever tests are run; `make soak` takes many more, and others each time.
+PATIENT = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("quick", derandomize=True, max_examples=60, **PATIENT)
+settings.register_profile("soak", max_examples=1000, print_blob=True, **PATIENT)
+settings.load_profile("quick")
+
 
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path_factory, monkeypatch):
     """No test disables a plugin of this environment."""
     monkeypatch.setenv("ZOO_STATE", str(tmp_path_factory.mktemp("state")))
+
+
+@pytest.fixture(scope="session")
+def or_refused():
+    """`with or_refused(kinds, words):` lets what is done end in an error of these kinds, which says these words."""
+
+    @contextlib.contextmanager
+    def guard(kinds, words=""):
+        try:
+            yield
+        except kinds as error:
+            message = str(error)
+        else:
+            return
+        assert message
+        assert words in message
+
+    return guard
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import NoDevice
+from zoo.errors import BadSetting, NoDevice, OutOfMemory
 from zoo.samples import Scores
 
 
@@ -89,6 +89,40 @@ def full_precision(networks: Iterable[nn.Module]) -> Iterator[None]:
     finally:
         for network in wrapped:
             network.lowered = True
+
+
+def too_large(error: BaseException) -> bool:
+    """Whether an error says that what was asked for does not fit in a memory, or in any."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    words = (
+        "can't allocate memory",
+        "not enough memory",
+        "Storage size calculation overflowed",
+        "Overflow when unpacking",
+    )
+    return isinstance(error, (RuntimeError, TypeError)) and any(each in str(error) for each in words)
+
+
+@contextlib.contextmanager
+def built(what: str) -> Iterator[None]:
+    """Says what it is that cannot be built.
+
+    Raises:
+        OutOfMemory: It does not fit in memory.
+        BadSetting: Its code, or torch, refuses what it is built from.
+    """
+    try:
+        yield
+    except (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        cause = (str(error) or type(error).__name__).splitlines()[0]
+        if too_large(error):
+            raise OutOfMemory(
+                f"{what} is too large for the memory that there is; lower its settings ({cause})."
+            ) from error
+        if isinstance(error, TypeError):
+            raise
+        raise BadSetting(f"{what} cannot be made with its settings: {type(error).__name__}: {cause}") from error
 
 
 def _as_float32(result: Any) -> Any:

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from zoo.board import board
-from zoo.devices import seeded
+from zoo.devices import seeded, too_large
 from zoo.errors import Diverged, OutOfMemory, SaveFailed
 from zoo.fingerprints import CONTENT, fingerprint, refuse_other_data
 from zoo.folder import Folder
@@ -111,7 +110,7 @@ class Fit:
             except BaseException as error:
                 with contextlib.suppress(SaveFailed):
                     self._note("failed")
-                if isinstance(error, torch.OutOfMemoryError):
+                if too_large(error):
                     raise OutOfMemory(
                         "the device has too little memory for this recipe; use a smaller --batch-size, or "
                         f"--set train.micro_batches=2 or more to split it. ({str(error).splitlines()[0]})"

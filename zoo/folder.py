@@ -99,7 +99,7 @@ class Folder:
         try:
             note: dict[str, Any] = json.loads((self.path / "state.json").read_text())
             known = {"state": str(note["state"]), "step": int(note["step"])}
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return {"state": "unknown", "step": 0}
         if known["state"] == "running" and is_held(self.path / LOCK) is False:
             known["state"] = DIED
@@ -208,7 +208,7 @@ def find_runs(folder: Path) -> list[Folder]:
 def summary(folder: Folder) -> dict[str, Any]:
     """A run in a line: name, variant, data set, step, steps, state; `?` where the recipe cannot be read."""
     known: dict[str, Any] = {"variant": "?", "dataset": "?", "steps": "?"}
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         table = tomllib.loads((folder.path / "recipe.toml").read_text(encoding="utf-8"))
         known = {
             "variant": table.get("variant", "-"),
@@ -233,6 +233,6 @@ def _row(line: bytes) -> dict[str, Any] | None:
     """A line of metrics; None if it is damaged."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None

@@ -172,6 +172,8 @@ def read_entries(text: str, dist: str, version: str) -> Iterator[Entry]:
     for line in filter(None, map(str.strip, text.splitlines())):
         if line.startswith("["):
             group = _group(line.strip("[] "))
+            if group and not group[1].isprintable():
+                raise ValueError(f"{line!r} is not the name of a group")
         elif group and not line.startswith("#"):
             name, equals, module = (part.strip() for part in line.partition("="))
             if not (name and equals and module and (name + module).isprintable()):

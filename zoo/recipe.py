@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from zoo.errors import BadRecipe, UnknownName, UsageError
+from zoo.toml import loads, value_of
 
 Table: TypeAlias = dict[str, Any]
 
@@ -21,6 +21,8 @@ KINDS = ("vector", "image", "tiny-image")
 DOWNLOAD = "download"
 """The setting of a data set that lets it write files into a folder that it is told of. Only the user says so, at a
 command or in Python; a recipe file may be somebody else's, so none is heard on it and none holds it."""
+FIXED = ("variant", "dataset", "for", "versions")
+"""The keys that are not for a `for` table: what they say cannot depend on the kind of data."""
 ARGUMENT = ""
 """The key under which `name:value` keeps its value, until the component's first setting is known."""
 
@@ -33,10 +35,10 @@ class Choice:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, table: Mapping[str, Any]) -> Choice:
+    def of(cls, table: Mapping[str, Any], where: str = "the recipe") -> Choice:
         """From `{name = "...", setting = ...}`. Raises BadRecipe if there is no name."""
         if not table.get("name"):
-            raise BadRecipe(f"{dict(table)!r} has settings but no name of a component.")
+            raise BadRecipe(f"{where}: {dict(table)!r} has settings but no name of a component.")
         return cls(table["name"], {key: value for key, value in table.items() if key != "name"})
 
     def table(self) -> Table:
@@ -69,9 +71,9 @@ class Recipe:
         """From a table that `normalized` has checked."""
         return cls(
             variant=table.get("variant", ""),
-            axes={axis: Choice.of(table[axis]) for axis in AXES if table.get(axis)},
-            constraints=tuple(Choice.of(each) for each in table.get(LIST_AXIS, [])),
-            parts={name: Choice.of(each) for name, each in table.get("parts", {}).items()},
+            axes={axis: Choice.of(table[axis], axis) for axis in AXES if table.get(axis)},
+            constraints=tuple(Choice.of(each, LIST_AXIS) for each in table.get(LIST_AXIS, [])),
+            parts={name: Choice.of(each, f"parts.{name}") for name, each in table.get("parts", {}).items() if each},
             train=table.get("train", {}),
             versions=table.get("versions", {}),
         )
@@ -100,10 +102,10 @@ def read_table(path: Path) -> Table:
         BadRecipe: The file cannot be read, is not TOML, or holds something that is no recipe; with its line.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadRecipe(f"the recipe {path} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except ValueError as error:
         raise BadRecipe(f"the recipe {path} is not TOML: {error}.") from error
     return normalized(table, str(path))
 
@@ -146,6 +148,9 @@ def _normalized_kinds(tables: Mapping[str, Any], where: str) -> Table:
             raise UnknownName(f"kind of data in {where}: for", kind, KINDS)
         if not isinstance(tables[kind], Mapping):
             raise BadRecipe(f"{where}: for.{kind} must be a table, not {tables[kind]!r}.")
+        for key in FIXED:
+            if key in tables[kind]:
+                raise BadRecipe(f"{where}: for.{kind}.{key}: that cannot depend on the kind of data.")
     return {kind: normalized(each, f"{where}: for.{kind}") for kind, each in tables.items()}
 
 
@@ -210,7 +215,8 @@ def _train_over(beneath: Table, above: Table) -> Table:
     if "optimizer" in above:
         result["optimizer"] = _over(beneath.get("optimizer", {}), choice_table(above["optimizer"], "train.optimizer"))
     if isinstance(above.get("optimizers"), Mapping):
-        phases = dict(beneath.get("optimizers", {}))
+        below = beneath.get("optimizers")
+        phases = dict(below) if isinstance(below, Mapping) else {}
         for phase, each in above["optimizers"].items():
             table = choice_table(each, f"train.optimizers.{phase}")
             phases[phase] = _over(phases.get(phase, {}), table)
@@ -234,10 +240,7 @@ def parse_assignment(text: str) -> tuple[list[str], Any]:
     words = [word.strip() for word in path.split(".")]
     if not equals or len(words) < 2 or not all(words):
         raise UsageError(f"'--set {text}' is not of the form axis.setting=value, such as generator.width=64.")
-    try:
-        return words, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return words, value.strip()
+    return words, value_of(value.strip())
 
 
 def assign(table: Table, path: Sequence[str], value: Any) -> Table:

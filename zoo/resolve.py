@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -12,6 +11,7 @@ from torch import nn
 
 from zoo import __version__
 from zoo.components import Dataset, LipschitzConstraint
+from zoo.devices import built
 from zoo.errors import BadData, BadRecipe, BadSetting, BrokenPlugin
 from zoo.metrics import Metric
 from zoo.plugins import Plugins
@@ -31,6 +31,7 @@ from zoo.recipe import (
     normalized,
 )
 from zoo.settings import SettingSpec, context_of, resolve, settings_of
+from zoo.toml import fits, value_of
 from zoo.training import Training
 
 EVERY = "every"
@@ -61,7 +62,8 @@ class Components:
         for name in wanted:
             if name not in context:
                 raise BrokenPlugin(f"{hook} '{choice.name}' wants '{name}', which the core does not give to a {hook}.")
-        return factory(*(context[name] for name in wanted), **choice.settings)
+        with built(f"{hook} '{choice.name}'"):
+            return factory(*(context[name] for name in wanted), **choice.settings)
 
     def given_constraints(self) -> Mapping[str, Any]:
         """The constraints that the caller made, by name."""
@@ -98,7 +100,7 @@ class Components:
             raise BadRecipe("no data set: name one with --dataset, such as --dataset digits.")
         for path, value in assignments:
             table = assign(table, path, value) if path[0] == "dataset" else table
-        return self.dataset(Choice.of(table["dataset"]))
+        return self.dataset(Choice.of(table["dataset"], "dataset"))
 
     def metric(self, choice: Choice) -> tuple[Choice, Metric]:
         """A metric, and its choice with every setting."""
@@ -148,7 +150,7 @@ class Components:
     def _constraint(self, choice: Choice) -> Choice:
         settings = dict(choice.settings)
         every = settings.pop(EVERY, 1)
-        if type(every) is not int or every < 1:
+        if type(every) is not int or every < 1 or not fits(every):
             raise BadSetting(f"{LIST_AXIS}.{choice.name}.every must be a whole number from 1, not {every!r}.")
         resolved = self._choice(LIST_AXIS, Choice(choice.name, settings))
         return Choice(choice.name, {**resolved.settings, EVERY: every})
@@ -206,7 +208,4 @@ def _argument(spec: SettingSpec, text: str) -> Any:
     """The value behind a name's colon: text for a text setting, else as TOML reads it."""
     if spec.type is str:
         return text
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+    return value_of(text)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from zoo.errors import BadSetting, BrokenPlugin, UnknownName
+from zoo.toml import fits
 
 RESERVED = ("name", "every")
 """Words that a recipe uses beside a component's settings."""
@@ -174,6 +175,8 @@ def _coerce_union(value: Any, choices: tuple[Any, ...], where: str) -> Any:
 
 
 def _coerce_scalar(value: Any, kind: type, where: str) -> Any:
+    if not fits(value):
+        raise BadSetting(f"{where} is too large a number.")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not kind:

@@ -15,9 +15,12 @@ from zoo.augment import Operation
 from zoo.errors import BadSetting, UnknownName
 from zoo.recipe import Choice, choice_table
 from zoo.settings import Setting, resolve
+from zoo.toml import fits
 
 UNUSABLE = ("Optimizer", "LBFGS", "SparseAdam")
 """The base class; one that wants a closure; one that wants sparse gradients."""
+NOT_SETTABLE = ("differentiable", "capturable")
+"""Settings of an optimiser that a recipe cannot have: they are for steps that are differentiated or captured."""
 NOT_FUSED = {"fused", "foreach", "differentiable"}
 """Settings of an optimiser beside which it is not made fused."""
 
@@ -157,13 +160,16 @@ def _own_table(base: Mapping[str, Any], own: Any) -> dict[str, Any]:
 
 
 def _checked(table: Mapping[str, Any], where: str) -> Choice:
-    choice = Choice.of(table)
-    known = list(inspect.signature(_optimizer_class(choice.name, where)).parameters)[1:]
+    choice = Choice.of(table, where)
+    parameters = list(inspect.signature(_optimizer_class(choice.name, where)).parameters)[1:]
+    known = [name for name in parameters if name not in NOT_SETTABLE]
     for name, value in choice.settings.items():
         if name not in known:
             raise UnknownName(f"setting of {where} ({choice.name})", name, known)
         if isinstance(value, str):
             raise BadSetting(f"{where}.{name} must be a number, a list or a bool, not '{value}'.")
+        if not fits(value):
+            raise BadSetting(f"{where}.{name} is too large a number.")
     return choice
 
 

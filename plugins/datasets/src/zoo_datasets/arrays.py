@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zoo import ArrayDataset, BadData, Setting
+from zoo import ArrayDataset, BadData, Setting, ZooError
+from zoo_datasets.paths import expanded
 
 _CHANNELS = (1, 3)
 
@@ -45,7 +45,7 @@ def array(
 def _file(path: str) -> Path:
     if not path:
         raise BadData("array needs a .npy or .npz file: give it as `--dataset array:PATH`.")
-    file = Path(path).expanduser()
+    file = expanded(path)
     if not file.is_file():
         raise BadData(f"the array file '{file}' does not exist; give a file with `--dataset array:PATH`.")
     return file
@@ -59,7 +59,9 @@ def _arrays(file: Path) -> Iterator[Mapping[str, np.ndarray]]:
         with file.open("rb") as opened:
             loaded = np.load(opened, allow_pickle=False)
             yield {"": loaded} if isinstance(loaded, np.ndarray) else loaded
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+    except ZooError:
+        raise
+    except Exception as error:  # Damaged bytes fail in a dozen ways: in zip, zlib, tokens, sizes.
         raise BadData(f"'{file}' cannot be read as a .npy or .npz file of numbers: {error}") from error
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zoo import ArrayDataset, BadData, Setting
 from zoo_datasets.cache import cached_images
+from zoo_datasets.paths import expanded
 from zoo_datasets.pictures import Put, decode_all, pixels, upright
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def read_image(file: Path, side: int, channels: int) -> np.ndarray:
 def _folder(path: str) -> Path:
     if not path:
         raise BadData("image-folder needs the folder of the images: give it as `--dataset image-folder:PATH`.")
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     if not folder.is_dir():
         state = "is a file" if folder.is_file() else "does not exist"
         raise BadData(f"the image folder '{folder}' {state}; give a folder with `--dataset image-folder:PATH`.")

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from zoo import ArrayDataset, BadData, MissingPackage, Setting
 from zoo_datasets.arrays import channels_first
+from zoo_datasets.paths import expanded
 from zoo_datasets.pictures import pixels, read_all
 
 _FLAG = {"train": {"train": True}, "test": {"train": False}}
@@ -64,7 +65,7 @@ def torchvision(
         BadData: The name is unknown, the files are missing or damaged, the download fails, or sizes differ.
         MissingPackage: The set needs a package that is not installed.
     """
-    source = _open(_known(which), Path(root).expanduser(), download, split)
+    source = _open(_known(which), expanded(root), download, split)
     if isinstance(getattr(source, "data", None), (np.ndarray, Tensor)):
         return _from_memory(source, side)
     return _from_files(source, which, split, side)
