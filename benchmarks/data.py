@@ -45,8 +45,8 @@ from zoo.trainer import Trainer
 CONTROL = 0.03
 SIDE, FOLDERS, DECODED, DRAWN = 32, 100, 1000, 1000
 EXPLAINED = """
-The rates of decoding say little where others use the cores; the CPU time of a picture does. Each iteration of training is
-five critic steps and a generator step of `wgan-gp` with batches of 64, so it draws five batches. Ratios are medians over
+The rates of decoding say little where others use the cores; the CPU time of a picture does. An iteration of training is
+five critic steps and a generator step of `wgan-gp` with batches of 64, and draws five batches. Ratios are medians over
 iterations in random order, and void if the control is off by more than 3%. Time in `draw` includes what is done with a
 batch in the trainer's thread; "not ready" counts the batches that were waited for, in a stretch without other trainers.
 """
