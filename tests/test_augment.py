@@ -81,21 +81,20 @@ def test_translation_is_by_whole_pixels_with_zeros_from_outside():
 
 @pytest.mark.parametrize("sides", [(16, 24), (7, 9), (1, 1)])
 def test_cutout_zeroes_one_square_of_half_the_side(sides):
-    """Its centre may be at the border, where the square is cut off."""
-    height, width = (int(side / 2 + 0.5) for side in sides)
-    seen_sizes = set()
+    """Its centre is anywhere, so at the border half of it is cut off; all places occur along both axes."""
+    found = ([], [])
     for seed in SEEDS:
         for hole in cutout(torch.ones(6, 3, *sides), Draws(seed)) == 0:
             assert torch.equal(hole, hole[:1].expand_as(hole))
-            rows, columns = hole[0].any(1).nonzero().flatten(), hole[0].any(0).nonzero().flatten()
-            size = (int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1)
-            assert hole[0].sum() == size[0] * size[1]
-            for index, (side, most) in enumerate(((sides[0], height), (sides[1], width))):
-                start = int((rows, columns)[index][0])
-                inside = start > 0 and start + size[index] < side
-                assert size[index] == most if inside else most // 2 <= size[index] <= most
-            seen_sizes.add(size)
-    assert (height, width) in seen_sizes
+            spans = [hole[0].any(axis).nonzero().flatten().tolist() for axis in (1, 0)]
+            assert hole[0].sum() == len(spans[0]) * len(spans[1])
+            for span, places in zip(spans, found, strict=True):
+                assert span == list(range(span[0], span[-1] + 1))
+                places.append((span[0], span[-1]))
+    for side, places in zip(sides, found, strict=True):
+        size = int(side / 2 + 0.5)
+        firsts = range(-(size // 2), side + 1 - size // 2 - size % 2)
+        assert set(places) == {(max(0, first), min(side, first + size) - 1) for first in firsts}
 
 
 def test_what_is_not_cut_out_is_unchanged():
@@ -247,6 +246,13 @@ def test_real_and_generated_images_are_augmented_in_both_phases(monkeypatch):
     trained.iterate()
     steps = trained.train.critic_steps
     assert len(seen) == 3 * steps + 1  # real, fake and the segment in each critic step, the fake in the generator's
+
+
+def test_the_trainer_draws_flipped_images_where_it_is_asked_to():
+    dataset = ArrayDataset(torch.arange(8.0).expand(32, 1, 8, 8) / 8)
+    for flip in (False, True):
+        real = trainer(dataset=dataset, flip=flip).batches.draw(32)[0]
+        assert bool((real[..., 0] > 0).any()) is flip
 
 
 class Grey(Density):

@@ -1,6 +1,7 @@
 """Batches: the same from memory and from a file, gathered ahead or not; resumed where the trainer was."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -112,7 +113,8 @@ def test_batches_are_gathered_ahead_by_a_thread_of_its_own(large, monkeypatch):
     threads, gather = [], data_module._Held.gather
 
     def noted(self, rows):
-        threads.append(threading.current_thread())
+        if self is batches._ahead._held:  # and not an earlier test's
+            threads.append(threading.current_thread())
         return gather(self, rows)
 
     monkeypatch.setattr(data_module._Held, "gather", noted)
@@ -150,7 +152,14 @@ def test_a_batch_that_is_not_ready_is_waited_for_and_counted(large):
     assert batches.late == first
     gate = threading.Event()
     batches._ahead._thread.submit(gate.wait)
-    threading.Timer(0.05, gate.set).start()
+
+    def open_when_late():
+        end = time.monotonic() + 30
+        while batches.late == first and time.monotonic() < end:
+            time.sleep(0.001)
+        gate.set()
+
+    threading.Thread(target=open_when_late).start()
     for _ in range(2 * AHEAD):
         batches.draw(4)
     assert batches.late > first

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import zoo
+import zoo.data
 from zoo.api import compose_table
 from zoo.trainer import Trainer
 
@@ -49,8 +50,23 @@ def test_the_device_computes_what_the_cpu_does():
     torch.testing.assert_close(losses["cpu"], losses["cuda"], rtol=1e-3, atol=1e-4)
 
 
-def test_an_iteration_waits_for_nothing():
-    composition = compose_table({"variant": "wgan-gp", "dataset": {"name": "digits"}}, device="cuda")
+def test_batches_that_are_gathered_ahead_are_those_of_the_cpu(monkeypatch):
+    monkeypatch.setattr(zoo.data, "SHARE", 0.0)
+    dataset = zoo.create("dataset", "digits")
+    ours, theirs = (zoo.data.Batches(dataset, torch.device(device), 3, flip=True) for device in ("cuda", "cpu"))
+    for _ in range(100):
+        (samples, labels), (expected, classes) = ours.draw(50), theirs.draw(50)
+        assert samples.is_cuda
+        assert torch.equal(samples.cpu(), expected)
+        assert torch.equal(labels.cpu(), classes)
+
+
+@pytest.mark.parametrize("share", [0.0, zoo.data.SHARE])
+@pytest.mark.parametrize("train", [{}, {"augment": ["color", "translation", "cutout"], "flip": True}])
+def test_an_iteration_waits_for_nothing(train, share, monkeypatch):
+    monkeypatch.setattr(zoo.data, "SHARE", share)
+    table = {"variant": "wgan-gp", "dataset": {"name": "digits"}, "train": train}
+    composition = compose_table(table, device="cuda")
     trainer = Trainer(composition)
     trainer.iterate()
     torch.cuda.set_sync_debug_mode("error")

@@ -151,10 +151,6 @@ def truncated(file):
     file.write_bytes(file.read_bytes()[:-1])
 
 
-def longer(file):
-    file.write_bytes(file.read_bytes() + b" ")
-
-
 def empty(file):
     file.write_bytes(b"")
 
@@ -175,7 +171,7 @@ def objects(file):
     np.save(file, np.array([{}]), allow_pickle=True)
 
 
-@pytest.mark.parametrize("damage", [truncated, longer, empty, foreign, other_shape, other_type, objects])
+@pytest.mark.parametrize("damage", [truncated, empty, foreign, other_shape, other_type, objects])
 def test_a_damaged_file_is_made_anew(kept, damage):
     cached_images("key", SHAPE, fill)
     damage(kept / "images-key.npy")

@@ -62,10 +62,9 @@ def _opened(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     try:
         # Copy on write: torch takes no array that cannot be written. Nobody writes, so nothing is copied.
         images = np.lib.format.open_memmap(path, mode="c")
-        whole = path.stat().st_size == images.offset + images.nbytes
-    except Exception:  # whatever NumPy raises for a file that is none of its own
+    except Exception:  # whatever NumPy raises for a file that is too short or none of its own
         return None
-    return images if whole and images.dtype == np.uint8 and images.shape == shape else None
+    return images if images.dtype == np.uint8 and images.shape == shape else None
 
 
 def _make(path: Path, shape: tuple[int, ...], fill: Fill) -> None:
