@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo.checks import check
+from zoo.checks import check, check_split
 from zoo.compose import Composition, compose
-from zoo.devices import resolve_device
+from zoo.devices import joined
 from zoo.errors import BadRun, UsageError
 from zoo.fit import Fit, Outcome, Row
-from zoo.folder import Folder
+from zoo.folder import Folder, Onlooker
 from zoo.index import Entry
 from zoo.plugins import Plugins, installed
+from zoo.processes import Group
 from zoo.recipe import Recipe, Table, layered, named_table, normalized
 from zoo.resolve import GIVEN, Assignments, Components, split_given
 from zoo.run import Run, load, rebuild
@@ -69,11 +70,14 @@ def compose_table(
     given: Mapping[str, Any] | None = None,
     allow_incompatible: bool = False,
 ) -> Composition:
-    """A checked composition from a recipe's table. See `train` for what is raised."""
+    """A checked composition from a recipe's table. See `train` for what is raised.
+
+    In a process that torchrun has started, it meets the others, and is composed for them all.
+    """
     components = Components(plugins or installed(), given or {})
-    target = resolve_device(device)
+    target, group = joined(device)
     recipe, dataset = components.recipe(table, assignments)
-    composition = compose(components, recipe, dataset, target)
+    composition = compose(components, recipe, dataset, target, group)
     check(composition, allow_incompatible)
     return composition
 
@@ -150,7 +154,8 @@ def start(
 ) -> Outcome:
     """Trains a composition in a new run folder. See `train` for what is raised."""
     trainer = Trainer(composition)
-    return Fit(trainer, Folder.create(path, composition.recipe), on_log, progress).run()
+    created = composition.group.alike(lambda: Folder.create(path, composition.recipe))
+    return Fit(trainer, created or Onlooker(path), on_log, progress).run()
 
 
 def resume(
@@ -179,18 +184,27 @@ def resume(
     ...     zoo.resume(f"{folder}/run", steps=4, device="cpu").step
     4
     """
-    folder = Folder.open(Path(path))
-    state = folder.load()
-    note = folder.state()
-    if note["state"] == "running" and note["pid"] != os.getpid():
-        raise BadRun(f"{path} is being trained by process {note['pid']} on {note['host']}; stop that first.")
+    target, group = joined(device)
+    folder, state = _reopened(Path(path), group)
     total = Training.of(folder.recipe().train).train.steps if steps is None else steps
     if state["iteration"] >= total:
         raise BadRun(f"{path} is at step {state['iteration']} of {total} already; extend it with --steps.")
     components = Components(plugins or installed(), split_given(given or {})[1])
     change = {"steps": total, "schedule_steps": state["schedule_steps"]}
-    composition = rebuild(folder, components, resolve_device(device), change)
+    composition = rebuild(folder, components, target, change, group)
+    check_split(composition)
     return Fit(Trainer(composition), folder, on_log, progress).run(state)
+
+
+def _reopened(path: Path, group: Group) -> tuple[Folder, dict[str, Any]]:
+    """The folder and its newest checkpoint, which every process reads before one of them writes."""
+    folder = Folder.open(path)
+    state = folder.load()
+    note = folder.state()
+    if note["state"] == "running" and note["pid"] != os.getpid():
+        raise BadRun(f"{path} is being trained by process {note['pid']} on {note['host']}; stop that first.")
+    group.wait()
+    return folder if group.first else Onlooker(path), state
 
 
 def run_path(out: str | Path, name: str, recipe: Recipe) -> Path:

@@ -10,6 +10,7 @@ from torch import Tensor
 from zoo.components import ArrayDataset, Dataset, Density, as_floats
 from zoo.draws import Draws
 from zoo.errors import BadData, BrokenPlugin
+from zoo.processes import ALONE, Group
 
 
 class Batches:
@@ -21,10 +22,12 @@ class Batches:
         dataset: An `ArrayDataset` or a `Density`.
         device: Where the batches are made.
         seed: The same seed gives the same batches.
+        group: The processes that share each batch: all draw the batch of all, and take their rows.
     """
 
-    def __init__(self, dataset: Dataset, device: torch.device, seed: int) -> None:
+    def __init__(self, dataset: Dataset, device: torch.device, seed: int, group: Group = ALONE) -> None:
         self.dataset = dataset
+        self._group = group
         self._draws = Draws(seed, device)
         self._samples: Tensor | None = None
         self._labels: Tensor | None = None
@@ -39,9 +42,9 @@ class Batches:
     def draw(self, n: int) -> tuple[Tensor, Tensor | None]:
         """`n` samples `(n, *shape)`, and their labels `(n,)` or None. Raises BadData if there are fewer than n."""
         if isinstance(self.dataset, Density):
-            return self.dataset.sample(n, self._draws), None
+            return self._group.rows(self.dataset.sample(n * self._group.size, self._draws)), None
         assert self._samples is not None
-        chosen = self._next(n, len(self._samples))
+        chosen = self._group.rows(self._next(n * self._group.size, len(self._samples)))
         labels = None if self._labels is None else self._labels[chosen]
         return as_floats(self._samples[chosen]), labels
 

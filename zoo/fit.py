@@ -20,6 +20,7 @@ from zoo.draws import Draws
 from zoo.errors import Diverged, OutOfMemory, SaveFailed
 from zoo.folder import Folder
 from zoo.pictures import drawable, save_picture
+from zoo.processes import Stop
 from zoo.trainer import Trainer
 
 Row = Mapping[str, Any]
@@ -71,8 +72,9 @@ class Fit:
         self.trainer = trainer
         self.folder = folder
         self._train = trainer.train
-        self._hearers = [folder.log, *([on_log] if on_log else [])]
-        self._progress = progress
+        self._hearers = [folder.log, *([on_log] if on_log and folder.writes else [])]
+        self._progress = progress and folder.writes
+        self._group = trainer.group
         self._stop = False
         self._saved: int | None = None
         self._row: dict[str, Any] = {}
@@ -87,7 +89,8 @@ class Fit:
             BadCheckpoint: The state does not fit.
             SaveFailed: The disk refused; the last checkpoint is intact.
         """
-        with seeded(self._train.seed, "training"), _board(self.folder) as board, self._signals():
+        label = "training" if self._group.first else f"training/{self._group.rank}"
+        with seeded(self._train.seed, label), _board(self.folder) as board, self._signals():
             self._hearers += [board] if board else []
             if resume is not None:
                 self.trainer.load_state_dict(resume)
@@ -95,6 +98,7 @@ class Fit:
                 self._seconds = resume.get("seconds", 0.0)
                 self.folder.forget_after(self.trainer.iteration)
                 self.folder.write_recipe(self.trainer.composition.recipe)
+            self.trainer.refuse_difference(data=True)
             self.folder.write_state("running", self.trainer.iteration)
             try:
                 return self._loop()
@@ -112,10 +116,11 @@ class Fit:
 
     def _loop(self) -> Outcome:
         first, start = self.trainer.iteration, time.monotonic()
+        stop = Stop(self._group, first)
         with self._bar(first) as bar:
             self._clock, self._clocked = start, first
             self._since = start
-            while self.trainer.iteration < self._train.steps and not self._stop:
+            while self.trainer.iteration < self._train.steps and not stop.agreed(self._stop, self.trainer.iteration):
                 step = self.trainer.iteration + 1
                 last = step == self._train.steps
                 due_log = last or step % self._train.log_every == 0
@@ -136,6 +141,7 @@ class Fit:
         if self._saved != step:
             self._save()
         self.folder.write_state(state, step)
+        self._group.wait()
         distance = self.trainer.composition.parts.distance
         return Outcome(
             state,
@@ -173,6 +179,7 @@ class Fit:
 
     def _save(self) -> None:
         self._finite(self.trainer.refuse_divergence)
+        self.trainer.refuse_difference()
         with self._aside():
             state = {**self.trainer.state_dict(), "seconds": self._seconds}
             self.folder.save(self.trainer.iteration, state, self._train.keep)
@@ -189,7 +196,7 @@ class Fit:
 
     def _draw(self) -> None:
         composition = self.trainer.composition
-        if "generator" not in composition.networks or not drawable(composition.dataset):
+        if not self.folder.writes or "generator" not in composition.networks or not drawable(composition.dataset):
             return
         path = self.folder.samples / f"step-{self.trainer.iteration:08d}.png"
         save_picture(path, self._samples(PICTURED[composition.dataset.kind]), composition.dataset)
@@ -249,6 +256,9 @@ def _due(step: int, every: int) -> bool:
 @contextlib.contextmanager
 def _board(folder: Folder) -> Iterator[Callable[[Row], None] | None]:
     """Writes metrics for TensorBoard as well, where that is installed."""
+    if not folder.writes:
+        yield None
+        return
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -37,6 +37,9 @@ class Folder:
         path: The folder.
     """
 
+    writes = True
+    """Whether this process writes in it."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.samples = path / "samples"
@@ -149,6 +152,31 @@ class Folder:
 
     def _checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step-{step:08d}.pt"
+
+
+class Onlooker(Folder):
+    """A run on disk to one of several processes that is not the one that writes."""
+
+    writes = False
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Nothing."""
+
+    def write_state(self, state: str, step: int, **more: Any) -> None:
+        """Nothing."""
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def forget_after(self, step: int) -> None:
+        """Nothing."""
+
+    def save(self, step: int, state: Mapping[str, Any], keep: int) -> Path:
+        """Nothing; returns where the checkpoint is."""
+        return self._checkpoint(step)
+
+    def prune(self, keep: int) -> None:
+        """Nothing."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

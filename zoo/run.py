@@ -19,6 +19,7 @@ from zoo.draws import Draws
 from zoo.errors import BadCheckpoint, BadRun, IncompatibleParts, UsageError
 from zoo.folder import Folder
 from zoo.plugins import Plugins, installed
+from zoo.processes import ALONE, Group
 from zoo.recipe import LIST_AXIS, normalized
 from zoo.resolve import GIVEN, Components, split_given
 
@@ -163,7 +164,11 @@ def load(
 
 
 def rebuild(
-    folder: Folder, components: Components, device: torch.device, change: Mapping[str, Any] | None = None
+    folder: Folder,
+    components: Components,
+    device: torch.device,
+    change: Mapping[str, Any] | None = None,
+    group: Group = ALONE,
 ) -> Composition:
     """The composition of a run folder, newly built; `change` replaces training settings such as `steps`.
 
@@ -185,4 +190,4 @@ def rebuild(
         train={**recipe.train, **(change or {})},
     )
     resolved, dataset = components.recipe(normalized(named.table()))
-    return compose(components, resolved, dataset, device)
+    return compose(components, resolved, dataset, device, group)

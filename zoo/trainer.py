@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import functools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from zoo.batch import Batch, mean_records
-from zoo.components import Distance, LipschitzConstraint, is_conditional
+from zoo.components import ArrayDataset, Distance, LipschitzConstraint, is_conditional
 from zoo.compose import Composition
 from zoo.data import Batches
 from zoo.devices import derived, global_states, set_global_states
@@ -20,8 +20,13 @@ from zoo.draws import Draws
 from zoo.errors import BadCheckpoint, BadRecipe, Diverged
 from zoo.folder import FORMAT
 from zoo.history import History
+from zoo.normalising import normalise_together
 from zoo.procedures import Phase
+from zoo.sets import Gathered
 from zoo.training import factor
+
+Scalars: TypeAlias = dict[str, list[Tensor]]
+"""Loss terms or records by name, one a micro-batch."""
 
 
 class Trainer:
@@ -40,9 +45,10 @@ class Trainer:
         self.iteration = 0
         self.estimate: Tensor | None = None
         """The distance's estimate in the last critic step of the last iteration that was asked for one."""
+        self.group = composition.group
         seed, device = self.train.seed, composition.device
-        self.draws = Draws(derived(seed, "noise"), device)
-        self.batches = Batches(composition.dataset, device, derived(seed, "data"))
+        self.draws = Draws(derived(seed, "noise"), device, self.group)
+        self.batches = Batches(composition.dataset, device, derived(seed, "data"), self.group)
         self.schedule_steps = self.train.schedule_steps or self.train.steps
         self._parameters = {
             name: [p for p in network.parameters() if p.requires_grad] for name, network in composition.networks.items()
@@ -56,6 +62,7 @@ class Trainer:
         self._training: tuple[str, ...] | None = None
         self._history = History(device)
         self.average = self._start_average()
+        self._together = normalise_together(composition.networks.values(), self.group) if self.group.size > 1 else []
         for network in composition.networks.values():
             network.train()
 
@@ -98,6 +105,19 @@ class Trainer:
             for parameter in parameters:
                 parameter.requires_grad_(True)
         self._training = None
+        for handle in self._together:
+            handle.remove()
+
+    def refuse_difference(self, data: bool = False) -> None:
+        """Raises ProcessesDiffer if the recipe or anything trained, or the data too, differs between processes."""
+        if self.group.size == 1:
+            return
+        dataset, state = self.composition.dataset, self.state_dict()
+        things = {"recipe": self.composition.recipe.table(), **state}
+        del things["random"]  # Dropout has numbers of its own in each.
+        if data and isinstance(dataset, ArrayDataset):
+            things["data set"] = dataset.samples
+        self.group.refuse_difference(dict(flattened(things, "")))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a bit-exact continuation needs, as plain tensors and numbers."""
@@ -142,7 +162,7 @@ class Trainer:
         self._counts = dict(state["counts"])
         self.draws.load_state_dict(state["draws"])
         self.batches.load_state_dict(state["batches"])
-        set_global_states(state["random"], self.composition.device)
+        set_global_states(state["random"], self.composition.device, self.group.rank)
         self._history.load_state_dict(state["history"])
 
     def _build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -164,26 +184,38 @@ class Trainer:
         optimizer, inputs = self._optimizers[phase.name], self._inputs(phase)
         due = self._due(phase)
         optimizer.zero_grad(set_to_none=True)
-        records: dict[str, list[Tensor]] = defaultdict(list)
+        terms: Scalars = defaultdict(list)
+        records: Scalars = defaultdict(list)
         for _ in range(self.train.micro_batches):
             batch = self._draw(phase, due)
-            self._loss(phase, batch).backward(inputs=inputs)  # type: ignore[no-untyped-call]
+            self._loss(phase, batch, terms).backward(inputs=inputs)  # type: ignore[no-untyped-call]
             for name, values in batch.records.items():
                 records[name] += values
+        if self.group.size > 1:
+            self._share(inputs, terms, records)
         optimizer.step()
         self._counts[phase.name] += 1
         with torch.no_grad():
             if phase.after is not None:
                 phase.after()
-            self._tell(phase, records)
+            self._tell(phase, terms, records)
             if estimate and phase.estimates:
                 self._estimate(batch)
 
-    def _loss(self, phase: Phase, batch: Batch) -> Tensor:
+    def _share(self, inputs: Sequence[nn.Parameter], *scalars: Scalars) -> None:
+        """Replaces gradients, loss terms and records by their means over the processes, which have a message each."""
+        gradients = [parameter.grad for parameter in inputs if parameter.grad is not None]
+        values = [value for each in scalars for values in each.values() for value in values]
+        means = iter(self.group.average(gradients, values))
+        for each in scalars:
+            for values in each.values():
+                values[:] = [next(means) for _ in values]
+
+    def _loss(self, phase: Phase, batch: Batch, kept: Scalars) -> Tensor:
         terms = phase.loss(batch)
         total: Tensor | None = None
         for name, term in terms.items():
-            self._history.add(phase.name, name, self.iteration, term.detach())
+            kept[name].append(term.detach())
             if phase.lazy.get(name, 1) > 1:
                 term = term * phase.lazy[name]
             total = term if total is None else total + term
@@ -199,7 +231,7 @@ class Trainer:
 
     def _draw(self, phase: Phase, due: frozenset[str] | None) -> Batch:
         """A micro-batch whose samples are drawn when a loss first asks for them."""
-        n = self.train.batch_size // self.train.micro_batches
+        n = self.train.batch_size // (self.train.micro_batches * self.group.size)
         real = functools.cache(lambda: self.batches.draw(n))
         generator = self.composition.parts.networks.get("generator")
         trained = "generator" in phase.trains
@@ -234,10 +266,11 @@ class Trainer:
                 parameter.requires_grad_(name in trained)
         self._training = trained
 
-    def _tell(self, phase: Phase, records: Mapping[str, list[Tensor]]) -> None:
-        for name, values in records.items():
-            for value in values:
-                self._history.add(phase.name, name, self.iteration, value)
+    def _tell(self, phase: Phase, terms: Scalars, records: Scalars) -> None:
+        for scalars in (terms, records):
+            for name, values in scalars.items():
+                for value in values:
+                    self._history.add(phase.name, name, self.iteration, value)
         if self._listeners:
             means = mean_records(records)
             for component in self._listeners:
@@ -245,7 +278,8 @@ class Trainer:
 
     def _estimate(self, batch: Batch) -> None:
         distance = self.composition.parts.distance
-        values = [] if distance is None else [distance.estimate(head) for head in batch.heads()]
+        heads = batch.heads() if self.group.size == 1 else (Gathered(head, self.group) for head in batch.heads())
+        values = [] if distance is None else [distance.estimate(head) for head in heads]
         known = [value for value in values if value is not None]
         self.estimate = torch.stack(known).mean() if known else None
 
@@ -276,6 +310,19 @@ class Trainer:
 def _listens(component: Distance | LipschitzConstraint) -> bool:
     base = Distance if isinstance(component, Distance) else LipschitzConstraint
     return type(component).after_step is not base.after_step
+
+
+def flattened(value: Any, name: str) -> Iterator[tuple[str, Tensor | str]]:
+    """The tensors and other values of a nested state, each with its path."""
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        items = value.items()
+    elif isinstance(value, (list, tuple)):
+        items = enumerate(value)
+    else:
+        yield name, value if isinstance(value, Tensor) else repr(value)
+    for key, each in items:
+        yield from flattened(each, f"{name}.{key}" if name else str(key))
 
 
 def parameter_count(networks: Iterable[nn.Module]) -> int:
