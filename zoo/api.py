@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo.checks import check
+from zoo.checks import check, check_split
 from zoo.compose import Composition, compose
-from zoo.devices import resolve_device
+from zoo.devices import joined
 from zoo.errors import BadRun, UsageError
 from zoo.fit import Fit, Outcome, Row
-from zoo.folder import Folder
+from zoo.folder import Folder, Onlooker
 from zoo.index import Entry
 from zoo.plugins import Plugins, installed
+from zoo.processes import Group
 from zoo.profiling import refuse_short
 from zoo.recipe import Recipe, Table, layered, named_table, normalized
 from zoo.resolve import GIVEN, Assignments, Components, split_given
@@ -70,11 +72,14 @@ def compose_table(
     given: Mapping[str, Any] | None = None,
     allow_incompatible: bool = False,
 ) -> Composition:
-    """A checked composition from a recipe's table. See `train` for what is raised."""
+    """A checked composition from a recipe's table. See `train` for what is raised.
+
+    In a process that torchrun has started, it meets the others, and is composed for them all.
+    """
     components = Components(plugins or installed(), given or {})
-    target = resolve_device(device)
+    target, group = joined(device)
     recipe, dataset = components.recipe(table, assignments)
-    composition = compose(components, recipe, dataset, target)
+    composition = compose(components, recipe, dataset, target, group)
     check(composition, allow_incompatible)
     return composition
 
@@ -162,7 +167,8 @@ def start(
     if profile:
         refuse_short(composition.training.train.steps)
     trainer = Trainer(composition)
-    return Fit(trainer, Folder.create(path, composition.recipe), on_log, progress, profile).run()
+    created = composition.group.alike(lambda: Folder.create(path, composition.recipe))
+    return Fit(trainer, created or Onlooker(path), on_log, progress, profile).run()
 
 
 def resume(
@@ -198,15 +204,27 @@ def resume(
     ...     zoo.resume(f"{folder}/run", steps=4, device="cpu").step
     4
     """
-    folder = Folder.open(Path(path))
-    with folder.alone():
+    target, group = joined(device)
+    with _reopened(Path(path), group) as folder:
         state = folder.load()
         change = _changed(folder, state, steps, on_divergence)
         if profile:
             refuse_short(int(change["steps"]) - state["iteration"])
         components = Components(plugins or installed(), split_given(given or {})[1])
-        composition = rebuild(folder, components, resolve_device(device), change, download)
+        composition = rebuild(folder, components, target, change, download, group)
+        check_split(composition)
+        # Every process has read what is there before one of them writes.
+        group.wait()
         return Fit(Trainer(composition), folder, on_log, progress, profile).run(state)
+
+
+@contextlib.contextmanager
+def _reopened(path: Path, group: Group) -> Iterator[Folder]:
+    """A run folder that nobody else trains meanwhile; one process holds the lock for all. Raises BadRun."""
+    folder = Folder.open(path)
+    with contextlib.ExitStack() as held:
+        group.alike(lambda: held.enter_context(folder.alone()))
+        yield folder if group.first else Onlooker(path)
 
 
 def _changed(

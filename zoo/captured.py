@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -37,6 +37,15 @@ class Evaluated:
     gradients: Sequence[Tensor | None]
     terms: Mapping[str, Tensor]
     records: Mapping[str, list[Tensor]]
+
+    def scalars(self) -> list[Tensor]:
+        """The terms and, behind them, what was recorded."""
+        return [*self.terms.values(), *(value for values in self.records.values() for value in values)]
+
+    def with_scalars(self, scalars: Iterator[Tensor]) -> Evaluated:
+        """The same without gradients, and with other scalars in the order of `scalars()`."""
+        terms = {name: next(scalars) for name in self.terms}
+        return Evaluated((), terms, {name: [next(scalars) for _ in each] for name, each in self.records.items()})
 
 
 @dataclass(frozen=True)

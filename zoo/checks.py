@@ -6,14 +6,16 @@ import contextlib
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo.batch import Batch
-from zoo.components import ArrayDataset, Distance, is_conditional, overrides
+from zoo.components import ArrayDataset, Distance, LipschitzConstraint, is_conditional, overrides
 from zoo.compose import Composition
 from zoo.draws import Draws
 from zoo.errors import BadData, IncompatibleParts
+from zoo.processes import Group
 from zoo.samples import Scores, mean_over_patches
+from zoo.sets import OverSet, is_mean, is_over_set
 
 PROBE = 4
 """Samples that are measured with."""
@@ -45,8 +47,37 @@ def check(composition: Composition, allow_incompatible: bool = False) -> None:
             _check_independence(composition, penalised)
         for phase in composition.phases:
             phase.loss(_probe_batch(composition))
-    if composition.training.train.micro_batches > 1 and composition.parts.distance is not None:
+    _check_means(composition)
+
+
+def check_split(composition: Composition) -> None:
+    """Checks that a batch may be split, among processes and in micro-batches, as asked: part of `check`.
+
+    Raises:
+        BadData: It cannot be split in equal parts.
+        IncompatibleParts: A loss or a penalty is no mean over samples, so that the parts' gradients do not add up.
+    """
+    _check_even(composition)
+    _check_means(composition)
+
+
+def _check_even(composition: Composition) -> None:
+    train, group = composition.training.train, composition.group
+    parts = train.micro_batches * group.size
+    if train.batch_size % parts:
+        among = f" in each of {group.size} processes" if group.size > 1 else ""
+        raise BadData(
+            f"a batch of {train.batch_size} cannot be split in {train.micro_batches} equal micro-batches{among}; "
+            f"use a --batch-size that is a multiple of {parts}."
+        )
+
+
+def _check_means(composition: Composition) -> None:
+    train, group = composition.training.train, composition.group
+    if train.micro_batches > 1 and composition.parts.distance is not None:
         _check_mean(composition.parts.distance, composition.device)
+    if train.micro_batches * group.size > 1:
+        _check_mean_penalties(composition)
 
 
 def _probe_size(composition: Composition) -> int:
@@ -70,8 +101,7 @@ def _check_batch_size(composition: Composition) -> None:
             f"a batch of {train.batch_size} is larger than the data set, which has {size} samples; "
             f"use --batch-size {size} or less."
         )
-    if train.batch_size % train.micro_batches:
-        raise BadData(f"a batch of {train.batch_size} cannot be split in {train.micro_batches} equal micro-batches.")
+    _check_even(composition)
 
 
 def _check_augmentation(composition: Composition) -> None:
@@ -186,25 +216,53 @@ def _check_independence(composition: Composition, penalised: list[str]) -> None:
 
 def _check_mean(distance: Distance, device: torch.device) -> None:
     """Gradient accumulation needs losses that are means over samples; this measures whether they are."""
-    draws = Draws(3, device)
-    critic = _Readout()
-    real, fake = draws.randn(2 * PROBE, 1), draws.randn(2 * PROBE, 1) + 0.5
-    halves = [(real[:PROBE], fake[:PROBE]), (real[PROBE:], fake[PROBE:])]
-    for loss in (distance.critic_loss, distance.generator_loss):
-        whole = loss(Batch(critic=critic, real=real, fake=fake, draws=draws))
-        parts = [loss(Batch(critic=critic, real=r, fake=f, draws=draws)) for r, f in halves]
-        if not torch.allclose(whole, torch.stack(parts).mean(), rtol=1e-4, atol=1e-6):
+    if isinstance(distance, OverSet) or is_over_set(distance, device):
+        named = distance.distance if isinstance(distance, OverSet) else distance
+        raise IncompatibleParts(
+            f"{type(named).__name__} is no mean over samples, so gradients of micro-batches do not add up "
+            "to the batch's; use train.micro_batches = 1."
+        )
+
+
+def _check_mean_penalties(composition: Composition) -> None:
+    """The same of penalties, with the recipe's own critic in evaluation mode, in which samples do not meet."""
+    critic = composition.parts.networks.get("critic")
+    penalties = [c for c in composition.parts.constraints.items() if overrides(c[1], "penalty")]
+    if critic is None or not penalties:
+        return
+    training = critic.training
+    try:
+        critic.eval()
+        with _unchanged(composition):
+            for name, constraint in penalties:
+                _check_mean_penalty(composition, name, constraint)
+    finally:
+        critic.train(training)
+
+
+def _check_mean_penalty(composition: Composition, name: str, constraint: LipschitzConstraint) -> None:
+    games = [_part(composition, group) for group in (Group(), Group(0, 2), Group(1, 2))]
+    for whole, *halves in zip(*(list(game.heads()) for game in games), strict=True):
+        if not is_mean(lambda game: _penalty(constraint, game), whole, halves, rtol=1e-2, atol=1e-5):
             raise IncompatibleParts(
-                f"{type(distance).__name__} is no mean over samples, so gradients of micro-batches do not add up "
-                "to the batch's; use train.micro_batches = 1."
+                f"the penalty of {name} is no mean over samples, so those of parts of a batch do not add up to "
+                "the batch's; use one process and train.micro_batches = 1."
             )
 
 
-class _Readout(nn.Module):
-    conditional = False
+def _penalty(constraint: LipschitzConstraint, batch: Batch) -> Tensor:
+    penalty = constraint.penalty(batch)
+    return torch.zeros((), device=batch.fake_scores.device) if penalty is None else penalty
 
-    def forward(self, samples: Tensor) -> Tensor:
-        return samples.flatten(1)[:, 0]
+
+def _part(composition: Composition, group: Group) -> Batch:
+    """The rows of one of two processes, or the whole, of one batch of random points."""
+    draws = Draws(5, composition.device, group)
+    n, shape = 2 * PROBE // group.size, composition.dataset.shape
+    labels = None if composition.dataset.classes is None else draws.randint(composition.dataset.classes, n)
+    real, fake = (torch.tanh(draws.randn(n, *shape)) for _ in range(2))
+    critic = composition.parts["critic"]
+    return Batch(critic=critic, real=real, fake=fake, real_condition=labels, fake_condition=labels, draws=draws)
 
 
 @contextlib.contextmanager

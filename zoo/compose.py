@@ -15,8 +15,10 @@ from zoo.components import Dataset, LipschitzConstraint
 from zoo.devices import LowPrecision, full_precision, seeded
 from zoo.errors import BadRecipe
 from zoo.procedures import Parts, Phase, Procedure, Want
+from zoo.processes import ALONE, Group
 from zoo.recipe import AXES, LIST_AXIS, Choice, Recipe
 from zoo.resolve import EVERY, Components, about
+from zoo.sets import OverSet, is_over_set
 from zoo.settings import context_of
 from zoo.training import Training
 
@@ -33,6 +35,7 @@ class Composition:
         parts: What the procedure sees: the networks in the run's precision, the distance, the constraints.
         phases: The phases of an iteration.
         device: Where all of it lies.
+        group: The processes that train it together.
     """
 
     recipe: Recipe
@@ -42,6 +45,7 @@ class Composition:
     parts: Parts
     phases: Sequence[Phase]
     device: torch.device
+    group: Group = ALONE
 
     def batch(self, **fields: Any) -> Batch:
         """A game of this composition's critic, with its distance's witness. See `Batch` for the fields."""
@@ -58,7 +62,9 @@ class Composition:
         return lambda: full_precision(self.parts.networks.values())
 
 
-def compose(components: Components, recipe: Recipe, dataset: Dataset, device: torch.device) -> Composition:
+def compose(
+    components: Components, recipe: Recipe, dataset: Dataset, device: torch.device, group: Group = ALONE
+) -> Composition:
     """Builds every part of a resolved recipe. The same seed gives the same networks.
 
     Raises:
@@ -78,12 +84,12 @@ def compose(components: Components, recipe: Recipe, dataset: Dataset, device: to
         constraints = _constraints(components, recipe, networks.get("critic"), device)
     parts = Parts(
         networks=_in_precision(networks, training.train.precision, device),
-        distance=_distance(components, recipe, device),
+        distance=_distance(components, recipe, device, group),
         constraints=constraints,
         every={choice.name: choice.settings[EVERY] for choice in recipe.constraints},
         critic_steps=training.train.critic_steps,
     )
-    return Composition(recipe, training, dataset, networks, parts, procedure.phases(parts), device)
+    return Composition(recipe, training, dataset, networks, parts, procedure.phases(parts), device, group)
 
 
 def _procedure(components: Components, recipe: Recipe) -> Procedure:
@@ -150,11 +156,12 @@ def _parametrize(constraint: LipschitzConstraint, name: str, critic: nn.Module) 
         done.add(name)
 
 
-def _distance(components: Components, recipe: Recipe, device: torch.device) -> Any:
+def _distance(components: Components, recipe: Recipe, device: torch.device, group: Group) -> Any:
     if "distance" not in recipe.axes:
         return None
     distance = components.given.get("distance") or components.make("distance", recipe.axes["distance"])
-    return distance.to(device)
+    distance = distance.to(device)
+    return OverSet(distance, group) if group.size > 1 and is_over_set(distance, device) else distance
 
 
 def _refuse_missing(components: Components, recipe: Recipe, wants: Mapping[str, Want]) -> None:

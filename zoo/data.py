@@ -15,6 +15,7 @@ from zoo.components import ArrayDataset, Dataset, Density, as_floats
 from zoo.devices import free_memory
 from zoo.draws import Draws
 from zoo.errors import BadData, BrokenPlugin
+from zoo.processes import ALONE, Group
 
 SHARE = 0.25
 """Samples that take more of the device's free memory than this stay on the host, in the file that they are mapped from
@@ -46,10 +47,14 @@ class Batches:
         device: Where the batches are made.
         seed: The same seed gives the same batches.
         flip: Whether half of the images, at random, are mirrored left to right.
+        group: The processes that share each batch: all draw the batch of all, and take their rows.
     """
 
-    def __init__(self, dataset: Dataset, device: torch.device, seed: int, flip: bool = False) -> None:
+    def __init__(
+        self, dataset: Dataset, device: torch.device, seed: int, flip: bool = False, group: Group = ALONE
+    ) -> None:
         self.dataset = dataset
+        self._group = group
         self.flip = flip
         self._ahead: _Ahead | None = None
         self._held: _Held | None = None
@@ -73,7 +78,7 @@ class Batches:
     def draw(self, n: int) -> Pair:
         """`n` samples `(n, *shape)`, and their labels `(n,)` or None. Raises BadData if there are fewer than n."""
         if isinstance(self.dataset, Density):
-            return self.dataset.sample(n, self._draws), None
+            return self._group.rows(self.dataset.sample(n * self._group.size, self._draws)), None
         samples, labels = self._gathered(n) if self._held is None else self._held.gather(self._next(n))
         return as_floats(samples), labels
 
@@ -106,8 +111,9 @@ class Batches:
     def _next(self, n: int) -> Rows:
         """The rows of the next batch: the one place where the order of samples is decided."""
         assert self.dataset.size is not None
-        numbers = self._numbers(n, self.dataset.size)
-        return Rows(numbers, self._draws.rand(n) < 0.5 if self.flip else None)
+        group, of_all = self._group, n * self._group.size
+        numbers = group.rows(self._numbers(of_all, self.dataset.size))
+        return Rows(numbers, group.rows(self._draws.rand(of_all) < 0.5) if self.flip else None)
 
     def _numbers(self, n: int, size: int) -> Tensor:
         if n > size:

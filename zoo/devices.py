@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import BadSetting, NoDevice, OutOfMemory
+from zoo.processes import ALONE, Group, join, launched
 from zoo.samples import Scores
 
 
@@ -35,6 +36,35 @@ def resolve_device(name: str = "auto") -> torch.device:
     if device.type == "mps" and not _has_mps():
         raise NoDevice("mps was asked for, but it is not available here; use --device cpu.")
     return device
+
+
+def joined(name: str = "auto") -> tuple[torch.device, Group]:
+    """The device of a name for this process, and the processes that it was started with, if it was: one GPU each.
+
+    Raises:
+        NoDevice: It is not there, or there are too few of them.
+        ProcessLost: Not all processes came.
+    """
+    device = resolve_device(name)
+    if not launched():
+        return device, ALONE
+    if device.type == "mps":
+        raise NoDevice("several processes cannot share mps; use --device cpu.")
+    if device.type == "cuda":
+        if device.index is not None:
+            raise NoDevice(f"each process takes a GPU of its own: say --device cuda, not {name}.")
+        device = _own_gpu(int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return device, join(device)
+
+
+def _own_gpu(rank: int, size: int) -> torch.device:
+    count = torch.cuda.device_count()
+    if size > count:
+        raise NoDevice(
+            f"{size} processes need a GPU each, but torch sees {count}; use --device cpu or fewer processes."
+        )
+    torch.cuda.set_device(rank)
+    return torch.device("cuda", rank)
 
 
 def _has_mps() -> bool:
@@ -159,8 +189,14 @@ def global_states(device: torch.device) -> dict[str, Tensor]:
     return states
 
 
-def set_global_states(states: Mapping[str, Tensor], device: torch.device) -> None:
-    """Puts back what `global_states` returned; a device that it was not taken on keeps its own."""
+def set_global_states(states: Mapping[str, Tensor], device: torch.device, rank: int = 0) -> None:
+    """Puts back what `global_states` returned; a device that it was not taken on keeps its own.
+
+    They were the first process's. Another one is seeded from them: as repeatable, but with numbers of its own.
+    """
+    if rank > 0:
+        torch.manual_seed(zlib.crc32(states["cpu"].cpu().numpy().tobytes(), rank))
+        return
     torch.set_rng_state(states["cpu"].cpu())
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"].cpu(), device)

@@ -100,6 +100,27 @@ class OutOfMemory(ZooError):
     """The device has too little memory for what a recipe asks."""
 
 
+class ProcessLost(ZooError):
+    """A process of several that train a run together has gone, or does not answer."""
+
+
+class ProcessesDiffer(ZooError):
+    """Processes that train a run together do not have the same recipe, data or weights."""
+
+
+class ProcessFailed(ZooError):
+    """A process that `zoo train --processes` has started has failed: which one, and why.
+
+    Args:
+        message: What is said.
+        exit_code: That of the process, where it is one of the zoo's.
+    """
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class SaveFailed(ZooError):
     """A file could not be written; what had been saved before is intact."""
 

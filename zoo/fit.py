@@ -18,6 +18,7 @@ from zoo.fingerprints import CONTENT, fingerprint, refuse_other_data
 from zoo.folder import Folder
 from zoo.precision import warnings
 from zoo.previews import preview
+from zoo.processes import Agreement
 from zoo.profiling import TRACE, Iterate, Profile, profiled
 from zoo.rollback import KEY as ROLLBACKS
 from zoo.rollback import Rollback
@@ -78,11 +79,12 @@ class Fit:
         self.trainer = trainer
         self.folder = folder
         self._train = trainer.train
-        self._hearers = [folder.log, *([on_log] if on_log else [])]
+        self._group = trainer.group
+        self._hearers = [folder.log, *([on_log] if on_log and folder.writes else [])]
         self._rollback = Rollback(trainer, folder)
         self._content = fingerprint(trainer.composition.dataset, trainer.composition.recipe.axes["dataset"])
-        self._progress = progress
-        self._profile = Profile(folder.path / TRACE, trainer.composition.device) if profile else None
+        self._progress = progress and folder.writes
+        self._profile = Profile(folder.path / TRACE, trainer.composition.device) if profile and folder.writes else None
         self._stop = Stop()
         self._saved: int | None = None
         self._row: dict[str, Any] = {}
@@ -99,11 +101,13 @@ class Fit:
             BadCheckpoint: The state does not fit.
             SaveFailed: The disk refused; the last checkpoint is intact.
         """
-        with self.folder.alone(), seeded(self._train.seed, "training"), self._stop.listening():
+        label = "training" if self._group.first else f"training/{self._group.rank}"
+        with self.folder.alone(), seeded(self._train.seed, label), self._stop.listening():
             if resume is not None:
                 self._restore(resume)
+            self.trainer.refuse_difference(data=True)
             try:
-                with board(self.folder.path / "tensorboard") as draw:
+                with self._board() as draw:
                     self._hearers += [draw] if draw else []
                     self._note("running")
                     return self._loop()
@@ -119,6 +123,9 @@ class Fit:
             finally:
                 self.trainer.release()
 
+    def _board(self) -> contextlib.AbstractContextManager[Callable[[Row], None] | None]:
+        return board(self.folder.path / "tensorboard") if self.folder.writes else contextlib.nullcontext()
+
     def _restore(self, state: Mapping[str, Any]) -> None:
         refuse_other_data(state["data"], self._content, self.folder.path)
         self.trainer.load_state_dict(state)
@@ -131,6 +138,7 @@ class Fit:
 
     def _loop(self) -> Outcome:
         first, start = self.trainer.iteration, time.monotonic()
+        self._agreement = Agreement(self._group, first)
         self._since = start
         if self._rollback.wanted and self._saved is None:
             self._save()  # So that there is something to go back to from the first.
@@ -148,7 +156,7 @@ class Fit:
     def _reached_end(self, bar: Any, iterate: Iterate) -> bool:
         """Trains to the end or until it is stopped, and saves; False if it had to go back."""
         try:
-            while self.trainer.iteration < self._train.steps and not self._stop.wanted:
+            while self.trainer.iteration < self._train.steps and not self._ends():
                 self._iterate(bar, iterate)
             if self._saved != self.trainer.iteration:
                 self._save()
@@ -160,6 +168,9 @@ class Fit:
                 tqdm.write(self._rollback.told(), file=sys.stderr)
             return False
         return True
+
+    def _ends(self) -> bool:
+        return self._agreement.agreed(self._stop.wanted, self.trainer.iteration)
 
     def _iterate(self, bar: Any, iterate: Iterate) -> None:
         step = self.trainer.iteration + 1
@@ -180,6 +191,7 @@ class Fit:
         step = self.trainer.iteration
         state = "finished" if step >= self._train.steps else "interrupted"
         self._note(state)
+        self._group.wait()
         distance = self.trainer.composition.parts.distance
         return Outcome(
             state,
@@ -219,6 +231,7 @@ class Fit:
 
     def _save(self) -> None:
         self.trainer.refuse_divergence()
+        self.trainer.refuse_difference()
         with self._aside():
             state = self.trainer.state_dict()
             state["data"][CONTENT] = self._content

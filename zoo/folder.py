@@ -32,6 +32,9 @@ class Folder:
         path: The folder.
     """
 
+    writes = True
+    """Whether this process writes in it."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.samples = path / "samples"
@@ -197,6 +200,43 @@ class Folder:
             return f"There are others, of step {', '.join(map(str, others))}."
         file = shlex.quote(str(checkpoint_in(self.checkpoints, damaged)))
         return f"To go on from the one before, which is of step {others[-1]}, remove it: rm {file}"
+
+
+class Onlooker(Folder):
+    """A run on disk to one of several processes that is not the one that writes."""
+
+    writes = False
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Nothing."""
+
+    def write_state(self, state: str, step: int, **more: Any) -> None:
+        """Nothing."""
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def forget_after(self, step: int) -> None:
+        """Nothing."""
+
+    def save(self, step: int, state: Mapping[str, Any], keep: int) -> Path:
+        """Nothing; returns where the checkpoint is."""
+        return checkpoint_in(self.checkpoints, step)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nothing: the process that writes holds the lock."""
+        yield
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """None: another process is writing them."""
+        return iter(())
+
+    def tidy(self) -> None:
+        """Nothing."""
+
+    def prune(self, keep: int) -> None:
+        """Nothing."""
 
 
 def find_runs(folder: Path) -> list[Folder]:

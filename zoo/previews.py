@@ -25,7 +25,7 @@ def preview(trainer: Trainer, folder: Folder) -> str | None:
         SaveFailed: It could not be written.
     """
     composition = trainer.composition
-    if "generator" not in composition.networks or not drawable(composition.dataset):
+    if not folder.writes or "generator" not in composition.networks or not drawable(composition.dataset):
         return None
     path = folder.samples / f"step-{trainer.iteration:08d}.png"
     samples, partial = _samples(trainer, PICTURED[composition.dataset.kind]), partial_of(path)

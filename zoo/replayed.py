@@ -185,12 +185,8 @@ class Replayer:
 
 def _copied(found: Evaluated) -> Evaluated:
     """The same with copies of its scalars: one operation for all of them."""
-    scalars = [*found.terms.values(), *(value for values in found.records.values() for value in values)]
-    if not scalars:
-        return found
-    copies = iter(torch.stack([scalar.float() for scalar in scalars]).unbind())
-    terms = {name: next(copies) for name in found.terms}
-    return Evaluated((), terms, {name: [next(copies) for _ in values] for name, values in found.records.items()})
+    scalars = found.scalars()
+    return found.with_scalars(iter(torch.stack([scalar.float() for scalar in scalars]).unbind() if scalars else ()))
 
 
 def _put(tensors: Sequence[Tensor], contents: Sequence[Tensor]) -> None:

@@ -19,6 +19,7 @@ from zoo.draws import Draws
 from zoo.errors import BadCheckpoint, BadRun, IncompatibleParts, UsageError
 from zoo.folder import Folder
 from zoo.plugins import Plugins, installed
+from zoo.processes import ALONE, Group
 from zoo.recipe import DOWNLOAD, LIST_AXIS, normalized
 from zoo.resolve import GIVEN, Components, split_given
 
@@ -168,6 +169,7 @@ def rebuild(
     device: torch.device,
     change: Mapping[str, Any] | None = None,
     download: bool = False,
+    group: Group = ALONE,
 ) -> Composition:
     """The composition of a run folder, newly built.
 
@@ -197,4 +199,4 @@ def rebuild(
     )
     allowed = [(["dataset", DOWNLOAD], True)] if download else []
     resolved, dataset = components.recipe(normalized(named.table()), allowed)
-    return compose(components, resolved, dataset, device)
+    return compose(components, resolved, dataset, device, group)

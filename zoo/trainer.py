@@ -16,7 +16,7 @@ from torch.nn.utils import get_total_norm
 from zoo.batch import Batch, mean_records
 from zoo.captured import Evaluated, Moves, set_gradients
 from zoo.checkpoints import FORMAT
-from zoo.components import Distance, LipschitzConstraint
+from zoo.components import ArrayDataset, Distance, LipschitzConstraint
 from zoo.compose import Composition
 from zoo.data import Batches
 from zoo.devices import derived, full_precision, global_states, set_global_states
@@ -24,8 +24,10 @@ from zoo.draws import Draws
 from zoo.errors import BadCheckpoint, BadRecipe, Diverged
 from zoo.history import NORM, History
 from zoo.losses import Due, PhaseLoss, Real
+from zoo.normalising import normalise_together
 from zoo.precision import COSINE, ERROR, agreement
 from zoo.procedures import Phase
+from zoo.sets import Gathered
 from zoo.training import factor, load_optimizer
 
 if TYPE_CHECKING:
@@ -46,7 +48,8 @@ class Trainer:
 
     def __init__(self, composition: Composition, say: Callable[[str], None] | None = None) -> None:
         self.composition = composition
-        self.say = say or _say
+        self.group = composition.group
+        self.say = (say or _say) if self.group.first else _say_nothing
         self.train = composition.training.train
         self.iteration = 0
         self.estimate: Tensor | None = None
@@ -54,8 +57,8 @@ class Trainer:
         self.rate_factor = 1.0
         """What all learning rates are multiplied by, beside their schedule; lower after a rollback."""
         seed, device = self.train.seed, composition.device
-        self.draws = Draws(derived(seed, "noise"), device)
-        self.batches = Batches(composition.dataset, device, derived(seed, "data"), self.train.flip)
+        self.draws = Draws(derived(seed, "noise"), device, self.group)
+        self.batches = Batches(composition.dataset, device, derived(seed, "data"), self.train.flip, self.group)
         self.schedule_steps = self.train.schedule_steps or self.train.steps
         self._capturable = self._allows_recording()
         self._parameters = {
@@ -69,14 +72,15 @@ class Trainer:
         self._counts = {phase.name: 0 for phase in composition.phases}
         self._listeners = [c for c in composition.parts.stateful if _listens(c)]
         self._training: tuple[str, ...] | None = None
-        n = self.train.batch_size // self.train.micro_batches
+        self._n = self.train.batch_size // (self.train.micro_batches * self.group.size)
         self._losses = {
-            phase.name: PhaseLoss(composition, phase, n, self.train.micro_batches) for phase in composition.phases
+            phase.name: PhaseLoss(composition, phase, self._n, self.train.micro_batches) for phase in composition.phases
         }
         self._compiler = self._start_compiler()
         self._replayer = self._start_replayer()
         self._history = History(device)
         self.average = self._start_average()
+        self._together = normalise_together(composition.networks.values(), self.group) if self.group.size > 1 else []
         for network in composition.networks.values():
             network.train()
 
@@ -122,6 +126,19 @@ class Trainer:
             for parameter in parameters:
                 parameter.requires_grad_(True)
         self._training = None
+        for handle in self._together:
+            handle.remove()
+
+    def refuse_difference(self, data: bool = False) -> None:
+        """Raises ProcessesDiffer if the recipe or anything trained, or the data too, differs between processes."""
+        if self.group.size == 1:
+            return
+        dataset, state = self.composition.dataset, self.state_dict()
+        things = {"recipe": self.composition.recipe.table(), **state}
+        del things["random"]  # Dropout has numbers of its own in each.
+        if data and isinstance(dataset, ArrayDataset):
+            things["data set"] = dataset.samples
+        self.group.refuse_difference(dict(flattened(things, "")))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a bit-exact continuation needs, as plain tensors and numbers."""
@@ -168,7 +185,7 @@ class Trainer:
         self._counts = dict(state["counts"])
         self.draws.load_state_dict(state["draws"])
         self.batches.load_state_dict(state["batches"])
-        set_global_states(state["random"], self.composition.device)
+        set_global_states(state["random"], self.composition.device, self.group.rank)
         self._history.load_state_dict(state["history"])
 
     def _build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -193,6 +210,7 @@ class Trainer:
             return False
         names = [phase.name for phase in self.composition.phases]
         why = f"the device is {device}" if device.type != "cuda" else self.composition.training.not_capturable(names)
+        why = "several processes train together" if self.group.size > 1 else why
         if why and wanted == "on":
             raise BadRecipe(f"train.cuda_graphs is on, but {why}.")
         if why:
@@ -209,6 +227,8 @@ class Trainer:
         if found is None:
             self._optimizers[phase.name].zero_grad(set_to_none=True)
             found, batch = self._computed(phase, due, eager=estimate)
+            if self.group.size > 1:
+                found = self._shared(phase, found)
             if estimate:
                 self._note_norm(phase)
             self._move(phase, found)
@@ -228,6 +248,13 @@ class Trainer:
                 evaluated = Evaluated((), {name: term.detach() for name, term in terms.items()}, batch.records)
             found.append(evaluated)
         return found, batch
+
+    def _shared(self, phase: Phase, found: Sequence[Evaluated]) -> list[Evaluated]:
+        """Gradients, terms and records as means over the processes, which have one message for all of them."""
+        gradients = [parameter.grad for parameter in self._inputs(phase) if parameter.grad is not None]
+        scalars = [scalar for each in found for scalar in each.scalars()]
+        means = iter(self.group.average(gradients, scalars))
+        return [each.with_scalars(means) for each in found]
 
     @torch.no_grad()
     def _move(self, phase: Phase, found: Sequence[Evaluated]) -> None:
@@ -280,6 +307,8 @@ class Trainer:
             low = self._gradient(phase, due)
         with self._undisturbed(), full_precision(self.composition.parts.networks.values()):
             full = self._gradient(phase, due)
+        if self.group.size > 1:
+            self.group.average([low, full], [])
         for name, value in zip((COSINE, ERROR), agreement(low, full), strict=True):
             self._history.add(phase.name, name, self.iteration, value)
 
@@ -308,7 +337,7 @@ class Trainer:
                 self._history.add(phase.name, name, self.iteration, value)
 
     def _draw_real(self) -> Real:
-        return self.batches.draw(self.train.batch_size // self.train.micro_batches)
+        return self.batches.draw(self._n)
 
     @contextlib.contextmanager
     def _undisturbed(self) -> Iterator[None]:
@@ -344,7 +373,8 @@ class Trainer:
     @torch.no_grad()
     def _estimate(self, batch: Batch) -> None:
         distance = self.composition.parts.distance
-        values = [] if distance is None else [distance.estimate(head) for head in batch.heads()]
+        heads = batch.heads() if self.group.size == 1 else (Gathered(head, self.group) for head in batch.heads())
+        values = [] if distance is None else [distance.estimate(head) for head in heads]
         known = [value for value in values if value is not None]
         self.estimate = torch.stack(known).mean() if known else None
 
@@ -371,6 +401,9 @@ class Trainer:
 
     def _start_compiler(self) -> Compiler | None:
         if not self.train.compile:
+            return None
+        if self.group.size > 1:
+            self.say("losses are not compiled, since several processes train together.")
             return None
         # It takes seconds to import, and most runs do without.
         from zoo.compiled import Compiler
@@ -404,9 +437,26 @@ def _say(text: str) -> None:
     print(f"zoo: {text}", file=sys.stderr)
 
 
+def _say_nothing(text: str) -> None:
+    """What all processes find, the first one says."""
+
+
 def _listens(component: Distance | LipschitzConstraint) -> bool:
     base = Distance if isinstance(component, Distance) else LipschitzConstraint
     return type(component).after_step is not base.after_step
+
+
+def flattened(value: Any, name: str) -> Iterator[tuple[str, Tensor | str]]:
+    """The tensors and other values of a nested state, each with its path."""
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        items = value.items()
+    elif isinstance(value, (list, tuple)):
+        items = enumerate(value)
+    else:
+        yield name, value if isinstance(value, Tensor) else repr(value)
+    for key, each in items:
+        yield from flattened(each, f"{name}.{key}" if name else str(key))
 
 
 def parameter_count(networks: Iterable[nn.Module]) -> int:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 
 import click
 
 from zoo import __version__
 from zoo.errors import INTERRUPTED, ZooError
 
+TORCHRUN = "TORCHELASTIC_ERROR_FILE"
+"""Where torchrun looks for why a process that it has started fails."""
 COMMANDS = {
     "list": ("zoo.cli.find", "list_command", "Installed components, by hook."),
     "search": ("zoo.cli.catalogue", "search", "The catalogue of plugins, installed or not."),
@@ -79,7 +82,7 @@ def main() -> None:
     try:
         cli.main(prog_name="zoo", standalone_mode=False)
     except ZooError as error:
-        _fail(f"Error: {error}", error.exit_code)
+        _fail(_told(error), error.exit_code)
     except click.exceptions.Abort:
         _fail("Stopped.", INTERRUPTED)
     except click.ClickException as error:
@@ -90,8 +93,21 @@ def main() -> None:
     except BrokenPipeError:
         # The reader of a pipe went away; the interpreter must not try to flush into it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        _told(error)
+        raise
+
+
+def _told(error: Exception) -> str:
+    """What is printed of an error. If torchrun has started this process, it is told, and may print it in its place."""
+    if TORCHRUN not in os.environ:
+        return f"Error: {error}"
+    from zoo.launch import note_error
+
+    return note_error(error, Path(os.environ[TORCHRUN]))
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(message, err=True)
+    if message:
+        click.echo(message, err=True)
     sys.exit(code)

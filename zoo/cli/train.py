@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,12 @@ TRAINING = ("steps", "batch_size", "seed", "precision", "channels_last", "compil
     help="When a loss becomes NaN: stop, or go on from the last checkpoint with lower learning rates.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Share each batch among N processes of this machine, on the GPUs there are or on the CPU.",
+)
 @click.option("--name", default="", help="The run's name; made from variant, data set and seed if not given.")
 @click.option("--out", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of runs.")
 @click.option("--resume", "resumed", type=click.Path(path_type=Path), help="Go on with this run.")
@@ -77,8 +84,12 @@ def train(variant: str, resumed: Path | None, files: tuple[Path, ...], **options
       zoo train --generator dcgan --critic backbone-heads --backbone timm:resnet18 \\
           --distance wasserstein --lipschitz-constraint gradient-penalty --dataset faces
       zoo train my-recipe.toml --steps 10000
+      zoo train wgan-gp --dataset faces --processes 4
       zoo train --resume runs/wgan-gp-digits-seed0 --steps 8000
     """
+    if (options["processes"] or 1) > 1 and not options["dry_run"]:
+        _launch(options["processes"])
+        return
     from zoo.plugins import installed
 
     plugins = installed()
@@ -88,6 +99,23 @@ def train(variant: str, resumed: Path | None, files: tuple[Path, ...], **options
         _resume(resumed, options)
     else:
         _start(variant, options)
+
+
+def _launch(count: int) -> None:
+    from zoo.launch import launch
+
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        raise UsageError("--processes starts torchrun, and this process was started by it: leave --processes out.")
+    launch(count, _without_processes(sys.argv[1:]))
+
+
+def _without_processes(arguments: Sequence[str]) -> list[str]:
+    """What each process is told: the same command without `--processes`."""
+    kept = [a for a in arguments if not a.startswith("--processes=")]
+    if "--processes" in kept:
+        place = kept.index("--processes")
+        del kept[place : place + 2]
+    return kept
 
 
 def _resume(path: Path, options: dict[str, Any]) -> None:
@@ -158,11 +186,18 @@ def _print_composition(composition: Any, json_: bool) -> None:
 
 
 def _report(outcome: Any, path: Path, options: dict[str, Any]) -> None:
+    from zoo.launch import note_end
+    from zoo.processes import is_first, launched
+
+    note_end()
+    if not is_first():
+        return
     if options["json_"]:
         print_json({"run": str(path), **vars(outcome)})
     else:
         _print_outcome(outcome, path, options["profile"])
-    if outcome.state == "interrupted":
+    # What several processes end with is torchrun's: it would take this for a failure.
+    if outcome.state == "interrupted" and not launched():
         sys.exit(INTERRUPTED)
 
 
