@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from zoo.plugins import installed
 from zoo.settings import settings_of
-from zoo.training import UNUSABLE, Train
+from zoo.training import NOT_SETTABLE, UNUSABLE, Train
 
 HUGE = 2**62
 """Larger than any memory, so that what it is the size of fails at once, and cannot fill the machine."""
@@ -105,7 +105,7 @@ def optimizers():
 
     def chosen(factory):
         known = list(inspect.signature(factory).parameters.values())[1:]
-        some = {each.name: rarely(ODD, like(each.default)) for each in known if each.name != "differentiable"}
+        some = {each.name: rarely(ODD, like(each.default)) for each in known if each.name not in NOT_SETTABLE}
         return st.fixed_dictionaries({}, optional=some).map(lambda settings: {"name": factory.__name__, **settings})
 
     return st.sampled_from(classes).flatmap(chosen)
@@ -127,6 +127,11 @@ def training():
         "batch_size": st.sampled_from([8, 4, 1, 2, 3, 6]),
         "critic_steps": st.integers(1, 2),
         "micro_batches": st.sampled_from([1, 1, 1, 2]),
+        # Compiling takes seconds; what is for images or for CUDA is refused for the rest.
+        "compile": st.just(False),
+        "cuda_graphs": rarely(st.just("on"), st.sampled_from(["auto", "off"]), 20),
+        "augment": rarely(st.just(["color", "translation", "cutout"]), st.just([]), 20),
+        "flip": rarely(st.just(True), st.just(False), 20),
     }
     table = settings_table(Train, **small)
     own = st.dictionaries(rarely(st.just("encoder"), st.sampled_from(["critic", "generator"]), 9), optimizers())

@@ -456,6 +456,7 @@ def test_a_task_that_killed_its_process_twice_is_given_up(tmp_path):
 def test_the_first_signal_asks_for_an_end_and_the_second_one_takes_it(tmp_path):
     executor = Executor(1, 1, tmp_path)
     tasks = [Toy(tmp_path, "first"), Toy(tmp_path, "second")]
+    before = signal.getsignal(signal.SIGINT)
     with executor.stop.listening():
         found = []
         for task, _ in executor.results(tasks):
@@ -464,7 +465,7 @@ def test_the_first_signal_asks_for_an_end_and_the_second_one_takes_it(tmp_path):
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
     assert found == ["first"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_cell_that_another_process_is_at_is_waited_for(tmp_path):

@@ -85,6 +85,7 @@ def test_what_is_traced_gives_the_gradients_of_an_eager_step(variant, dataset, t
     assert said == []
 
 
+@pytest.mark.filterwarnings("ignore:The distutils package")  # torch's own compiler imports it
 def test_compiled_gradients_of_a_gradient_penalty_are_those_of_an_eager_step():
     said = []
     eager, fast = pair("wgan-gp", "ring", {}, said)

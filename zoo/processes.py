@@ -126,7 +126,7 @@ class Agreement:
 
     def __init__(self, group: Group, iteration: int) -> None:
         self._group = group
-        self._last = self._next = iteration
+        self._next, self._every = iteration + 1, 1
         self._since = time.monotonic()
 
     def agreed(self, asked: bool, iteration: int) -> bool:
@@ -135,11 +135,9 @@ class Agreement:
             return asked
         if iteration < self._next:
             return False
-        now = time.monotonic()
-        pace = (now - self._since) / max(iteration - self._last, 1)
-        anyone, pace = self._group.largest(float(asked), pace)
-        self._last, self._since = iteration, now
-        self._next = iteration + min(max(int(LOOKS / max(pace, 1e-6)), 1), 1000)
+        anyone, seconds = self._group.largest(float(asked), time.monotonic() - self._since)
+        self._every = max(1, min(2 * self._every, int(self._every * LOOKS / seconds)))
+        self._next, self._since = iteration + self._every, time.monotonic()
         return bool(anyone)
 
 

@@ -31,7 +31,7 @@ class Train:
 
     steps: Annotated[int, Setting("iterations in all", ge=1)] = 4000
     critic_steps: Annotated[int, Setting("critic steps per iteration", ge=1)] = 1
-    batch_size: Annotated[int, Setting("samples per optimiser step", ge=1)] = 64
+    batch_size: Annotated[int, Setting("samples per optimiser step, of all processes together", ge=1)] = 64
     micro_batches: Annotated[int, Setting("parts that a batch is split in, to accumulate gradients", ge=1)] = 1
     schedule: Annotated[
         Literal["constant", "linear", "cosine"], Setting("how the learning rates fall, to zero at the end")

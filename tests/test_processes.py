@@ -1,0 +1,260 @@
+"""Several processes are one: gradients, weights, logs and checkpoints; and one that dies ends all, with its reason."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import zoo
+from zoo.api import compose_table
+from zoo.cli import main
+from zoo.components import ArrayDataset
+from zoo.data import Batches
+from zoo.draws import Draws
+from zoo.errors import IncompatibleParts
+from zoo.folder import Folder
+from zoo.plugins import installed
+from zoo.processes import Group
+from zoo.sets import is_over_set
+from zoo.trainer import flattened
+
+sys.path.insert(0, str(Path(__file__).parent))
+import together
+from together import SIZE, Spread, cases, computed, doubles, normalised, went_on
+
+CASES = cases()
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def two(_forked, tmp_path_factory):
+    """What each of two processes computed."""
+    folder = tmp_path_factory.mktemp("together")
+    with doubles():
+        torch.save(went_on(None), folder / "one.pt")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen([_forked, together.__file__, str(rank), folder], env=environment) for rank in range(SIZE)
+    ]
+    assert [process.wait(timeout=300) for process in processes] == [0] * SIZE
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(SIZE)]
+
+
+def assert_close(one, other, rtol=1e-9):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        expected, got = torch.as_tensor(value).double(), torch.as_tensor(other[name]).double()
+        torch.testing.assert_close(got, expected, rtol=rtol, atol=1e-8, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_equal_one_on_the_whole_batch(two, name):
+    with doubles():
+        expected = computed(*CASES[name])
+    for rank in range(SIZE):
+        got = two[rank]["cases"][name]
+        assert_close(expected["gradients"], got["gradients"])
+        assert_close(expected["state"], got["state"])
+        assert_close(expected["log"], got["log"], rtol=1e-6)
+    assert expected["gradients"]
+    assert any(gradient.any() for gradient in expected["gradients"].values())
+
+
+def test_batch_norm_is_that_of_the_whole_batch_and_twice_differentiable(two):
+    with doubles():
+        expected = normalised(Group())
+    for rank in range(SIZE):
+        for name, values in expected.items():
+            assert_close(values, two[rank]["normalised"][name], rtol=1e-7)
+
+
+@pytest.mark.parametrize("start", ["two", "one"])
+def test_a_checkpoint_of_some_processes_is_gone_on_with_by_others(two, start, tmp_path):
+    """Two iterations of one or two processes, and two more of two or one, are four of one process."""
+    with doubles():
+        first = went_on(None)
+        expected = went_on(first)
+        got = two[0]["from one"] if start == "one" else went_on(two[1]["from two"])
+    for part in ("networks", "optimizers", "average", "batches", "draws"):
+        one, other = (dict(flattened(state[part], part)) for state in (expected, got))
+        numbers = {name: value for name, value in one.items() if isinstance(value, torch.Tensor)}
+        assert_close(numbers, {name: other[name] for name in numbers})
+    assert got["iteration"] == 4
+
+
+def test_all_stop_at_the_same_iteration(two):
+    assert two[0]["agreed"] == two[1]["agreed"] > 3
+
+
+def test_what_differs_is_named_in_all_processes_and_what_one_refuses_all_refuse(two):
+    for rank in range(SIZE):
+        assert "networks.critic" in two[rank]["refusals"]["differ"]
+        assert "differs between process 0 and process 1" in two[rank]["refusals"]["differ"]
+        assert two[rank]["refusals"]["exists"] == "it is there"
+
+
+def test_each_process_draws_its_rows_of_what_one_would_draw():
+    for draw in (lambda d, n: d.rand(n, 3), lambda d, n: d.randn(n), lambda d, n: d.randint(9, n, 2)):
+        parts = [Draws(5, group=Group(rank, 3)) for rank in range(3)]
+        one = Draws(5)
+        for n in (2, 5):
+            assert torch.equal(draw(one, 3 * n), torch.cat([draw(part, n) for part in parts]))
+        assert torch.equal(draw(one, 4), draw(parts[1].ungrouped(), 4))
+
+
+def test_each_process_gets_its_rows_of_a_batch_in_every_epoch():
+    data = ArrayDataset(torch.arange(10.0)[:, None], torch.arange(10))
+    one, parts = Batches(data, CPU, 3), [Batches(data, CPU, 3, group=Group(rank, 2)) for rank in range(2)]
+    for _ in range(6):
+        samples, labels = one.draw(4)
+        shared = [part.draw(2) for part in parts]
+        assert torch.equal(samples, torch.cat([each[0] for each in shared]))
+        assert torch.equal(labels, torch.cat([each[1] for each in shared]))
+
+
+def test_which_distances_are_over_a_set_is_measured():
+    found = {e.name for e in zoo.list_components("distance") if is_over_set(zoo.create("distance", e.name), CPU)}
+    assert "histogram-js" in found
+    assert not found & {"wasserstein", "minimax", "non-saturating", "relativistic", "loss-sensitive"}
+    assert is_over_set(Spread(), CPU)
+
+
+def test_a_penalty_that_is_no_mean_is_refused_where_batches_are_split(small):
+    class Steepest(zoo.LipschitzConstraint):
+        def penalty(self, batch):
+            return batch.slopes("real").max()
+
+    class Bent(zoo.Critic):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, samples, condition=None):
+            return (self.scale * samples.sin()).sum(1)
+
+    def compose(micro_batches):
+        given = {**small, "critic": Bent(), "lipschitz_constraint": {"given Steepest": Steepest()}}
+        table = {"distance": {"name": "wasserstein"}, "train": {"batch_size": 8, "micro_batches": micro_batches}}
+        return compose_table(table, given=given, device="cpu")
+
+    compose(1)
+    with pytest.raises(IncompatibleParts, match="penalty of given Steepest is no mean over samples"):
+        compose(2)
+
+
+QUICK = ("--steps", 6, "--batch-size", 8, "--set", "generator.width=8", "--set", "critic.width=8", "--quiet")
+EVERY = ("--set", "train.checkpoint_every=2", "--set", "train.log_every=2")
+
+
+def test_the_command_trains_in_two_processes_what_one_trains(zoo_command, forked_python, tmp_path):
+    command = ("train", "wgan-gp", "--dataset", "ring", *QUICK, *EVERY)
+    zoo_command(*command, "--name", "two", "--processes", 2)
+    zoo_command(*command, "--name", "one")
+    two, one = (Folder(tmp_path / "runs" / name) for name in ("two", "one"))
+    assert two.state()["state"] == "finished"
+    assert two.steps() == one.steps() == [4, 6]
+    assert [row["step"] for row in two.rows()] == [2, 4, 6]
+    for mine, its in zip(two.rows(), one.rows(), strict=True):
+        keys = mine.keys() - {"time", "iterations_per_second"}
+        assert [mine[key] for key in keys] == pytest.approx([its[key] for key in keys], rel=1e-3, abs=1e-5)
+    zoo_command("train", "--resume", "runs/one", "--steps", 8, "--quiet", "--processes=2")
+    zoo_command("train", "--resume", "runs/two", "--steps", 8, "--quiet")
+    (of_two, of_one) = (folder.load(8)["networks"] for folder in (two, one))
+    for name, network in of_one.items():
+        for key, value in network.items():
+            torch.testing.assert_close(of_two[name][key], value, rtol=1e-3, atol=1e-5)
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capfd):
+    """As `zoo_command`, and what the processes that it starts print is heard too; returns what came on stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments, code):
+        monkeypatch.setattr(sys, "argv", ["zoo", *map(str, arguments)])
+        installed.cache_clear()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        said = capfd.readouterr().err
+        assert stop.value.code == code, said
+        return said
+
+    return run
+
+
+def test_a_mistake_is_told_once_and_leaves_nothing(command, forked_python, tmp_path):
+    said = command("train", "wgan", "--dataset", "ring", *QUICK, "--batch-size", 9, "--processes", 2, code=2)
+    assert said.count("a batch of 9 cannot be split in 1 equal micro-batches in each of 2 processes") == 1
+    assert "Traceback" not in said
+    assert not (tmp_path / "runs").exists()
+
+
+FAILING = """
+import os, torch
+from zoo import Distance, ZooError, hookimpl
+
+class Failing(Distance):
+    def critic_loss(self, batch):
+        if batch.step == 5 and os.environ.get("RANK") == "1":
+            {act}
+        return batch.fake_scores.mean() - batch.real_scores.mean()
+
+    def generator_loss(self, batch):
+        return -batch.fake_scores.mean()
+
+@hookimpl
+def distance():
+    return {{"failing": Failing}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("act", "reason"),
+    [
+        ("os.kill(os.getpid(), 9)", r"process 1 of 2 \(pid \d+\) was killed by SIGKILL"),
+        ("os._exit(3)", r"process 1 of 2 \(pid \d+\) ended with code 3"),
+        ("raise torch.OutOfMemoryError('x')", "process 1 of 2: the device has too little memory"),
+        ("raise ZooError('the moon is wrong')", "process 1 of 2: the moon is wrong"),
+    ],
+)
+def test_a_process_that_dies_ends_the_run_at_once_with_its_reason(command, forked_python, tmp_path, act, reason):
+    (tmp_path / "failing.py").write_text(FAILING.format(act=act))
+    names = ("--plugin", "failing.py", "--distance", "failing", "--name", "run")
+    start = time.monotonic()
+    said = command("train", "wgan", "--dataset", "ring", *QUICK, *EVERY, *names, "--processes", 2, code=1)
+    assert time.monotonic() - start < 60
+    assert re.search(reason, said), said
+    assert "Traceback" not in said
+    folder = Folder(tmp_path / "runs" / "run")
+    assert folder.state()["state"] == "failed"
+    assert folder.load()["iteration"] == 4
+    assert not list(folder.path.rglob("*.partial"))
+
+
+def test_a_request_to_terminate_saves_and_ends_all_processes(tmp_path):
+    options = ("train", "wgan", "--dataset", "ring", *QUICK, "--steps", 100000, "--processes", 2, "--name", "run")
+    command = [sys.executable, "-m", "zoo", *map(str, (*options, "--set", "train.log_every=1"))]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    folder = Folder(tmp_path / "runs" / "run")
+    try:
+        for _ in range(600):
+            if next(folder.rows(), None):
+                break
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        out, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, errors
+    assert out.count("Stopped and saved at step") == 1
+    assert folder.state()["state"] == "interrupted"
+    assert folder.load()["iteration"] == folder.state()["step"] > 0

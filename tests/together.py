@@ -1,0 +1,231 @@
+"""What two processes compute together, for tests/test_processes.py to compare with one process.
+
+`python tests/together.py RANK FOLDER` is one of the two. What they compute is written in FOLDER by the first.
+"""
+
+import contextlib
+import functools
+import os
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+import zoo
+from zoo import Distance
+from zoo.api import compose_table
+from zoo.errors import IncompatibleParts, ProcessesDiffer, RunExists
+from zoo.normalising import normalise_together
+from zoo.processes import Agreement, Group
+from zoo.recipe import layered, normalized
+from zoo.trainer import Trainer
+
+SIZE = 2
+ITERATIONS = 3
+BASE = {
+    "dataset": "ring",
+    "generator": {"name": "mlp", "width": 8, "depth": 2, "latent_dim": 4},
+    "critic": {"name": "mlp", "width": 8, "depth": 2, "activation": "tanh"},
+    "train": {"batch_size": 8, "average": 0.9, "optimizer": {"name": "Adam", "lr": 0.01}},
+}
+
+
+class Spread(Distance):
+    """No mean over samples in any respect: its losses, its witness, its estimate, what it records and draws."""
+
+    estimates = "nothing"
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+
+    def critic_loss(self, batch):
+        batch.record(seen=batch.real_scores.std())
+        share = batch.rand(len(batch.real)) @ batch.fake.flatten(1).norm(dim=1)
+        points = batch.real + 0.1 * batch.randn(*batch.real.shape)
+        slopes = batch.slopes("real").std() + batch.scores(points).std()
+        return batch.fake_scores.std() - batch.real_scores.std() + 0.1 * slopes + 0.01 * share * self.seen
+
+    def generator_loss(self, batch):
+        return -batch.fake_scores.std() * batch.real_scores.std()
+
+    def estimate(self, batch):
+        return batch.real_scores.std() / batch.fake_scores.std()
+
+    def witness(self, scores, batch):
+        return scores * batch.real_scores.std()
+
+    def after_step(self, means):
+        if "seen" in means:
+            self.seen.copy_(means["seen"])
+
+
+def cases():
+    """Recipes by name: every distance with every constraint that is installed, and what else may go wrong."""
+    found = {
+        f"{d.name} and {c}": (recipe(d.name, c), {}) for d in zoo.list_components("distance") for c in constraints()
+    }
+    batch_norm = {"critic": {**BASE["critic"], "norm": "batch"}}
+    wgan = recipe("wasserstein", "gradient-penalty")
+    return found | {
+        "over a set": (recipe("wasserstein", "gradient-penalty"), {"distance": Spread}),
+        "batch norm in the generator": ({**wgan, "generator": {**BASE["generator"], "norm": "batch"}}, {}),
+        "batch norm in both": ({**wgan, "generator": {**BASE["generator"], "norm": "batch"}, **batch_norm}, {}),
+        "micro-batches": (train(wgan, micro_batches=2), {}),
+        "micro-batches, batch norm": ({**train(wgan, micro_batches=2), **batch_norm}, {}),
+        "critic steps": (train(wgan, critic_steps=3, schedule="cosine", steps=5), {}),
+        "a lazy penalty": ({**wgan, "lipschitz_constraint": [{"name": "gradient-penalty", "every": 2}]}, {}),
+        "a latent that is learnt": ({**wgan, "generator": {**BASE["generator"], "components": 3}}, {}),
+        "labels, and epochs that end": (train({**wgan, "dataset": "digits"}, batch_size=998), {}),
+    }
+
+
+def constraints():
+    return ["none", *(entry.name for entry in zoo.list_components("lipschitz_constraint"))]
+
+
+def recipe(distance, constraint):
+    return {**BASE, "distance": distance, "lipschitz_constraint": [] if constraint == "none" else [constraint]}
+
+
+def train(table, **settings):
+    return {**table, "train": {**table["train"], **settings}}
+
+
+@contextlib.contextmanager
+def doubles():
+    """Everything in float64, so that only what is wrong differs."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def trainer(table, given):
+    """What is trained. A distance that takes no critic gets none, and samples of one variable."""
+    given = {name: make() for name, make in given.items()}
+    compose = functools.partial(compose_table, device="cpu", given=given, allow_incompatible=True)
+    try:
+        composition = compose(normalized(table))
+    except IncompatibleParts:
+        alone = {"critic": "none", "lipschitz_constraint": [], "dataset": "gaussian-1d"}
+        composition = compose(layered([normalized(table), normalized(alone)]))
+    made = Trainer(composition)
+    draw = made.batches.draw
+    made.batches.draw = lambda n: (
+        *(t.double() if torch.is_floating_point(t) else t for t in draw(n) if t is not None),
+        None,
+    )
+    return made
+
+
+def computed(table, given):
+    """The gradients of the first steps; weights, buffers, state and log of some iterations."""
+    made = trainer(table, given)
+    networks = made.composition.networks
+    made.iterate(estimate=True)
+    gradients = {
+        f"{n}.{k}": p.grad for n, net in networks.items() for k, p in net.named_parameters() if p.grad is not None
+    }
+    for _ in range(ITERATIONS - 1):
+        made.iterate(estimate=True)
+    made.refuse_difference(data=True)
+    log = {**made.flush(), "estimate": -1.0 if made.estimate is None else float(made.estimate)}
+    state = {f"{n}.{k}": v for n, net in networks.items() for k, v in net.state_dict().items()}
+    distance = made.composition.parts.distance.state_dict()
+    return {"gradients": gradients, "state": state | distance, "log": log}
+
+
+def normalised(group):
+    """Batch normalisation of a batch of which each process has its rows: results, and gradients of gradients."""
+    from timm.layers import BatchNormAct2d
+
+    torch.manual_seed(0)
+    found = {}
+    for name, norm, shape in (
+        ("1d", nn.BatchNorm1d(3), (8, 3)),
+        ("2d", nn.BatchNorm2d(3, momentum=None), (8, 3, 2, 5)),
+        ("no scale", nn.BatchNorm1d(3, affine=False), (8, 3, 4)),
+        ("no statistics", nn.BatchNorm2d(3, track_running_stats=False), (8, 3, 2, 2)),
+        ("with an activation", BatchNormAct2d(3), (8, 3, 2, 2)),
+    ):
+        handles = normalise_together([norm], group) if group.size > 1 else []
+        points = group.rows(100 + torch.randn(shape)).requires_grad_()
+        weights = group.rows(torch.randn(shape))
+        outputs = norm(norm(points).sin())
+        (slopes,) = torch.autograd.grad((weights * outputs.sin()).sum(), points, create_graph=True)
+        (curves,) = torch.autograd.grad((weights * slopes.square()).sum(), points)
+        for handle in handles:
+            handle.remove()
+        assert not norm._forward_hooks
+        found[name] = {
+            **{
+                key: group.gather(value) if group.size > 1 else value
+                for key, value in (("outputs", outputs), ("slopes", slopes), ("curves", curves))
+            },
+            **norm.state_dict(),
+            "evaluated": norm.eval()(torch.ones(shape)),
+        }
+    return {name: {key: value.detach() for key, value in each.items()} for name, each in found.items()}
+
+
+def went_on(state):
+    """Weights two iterations after a checkpoint."""
+    made = trainer(*cases()["batch norm in both"])
+    if state is not None:
+        made.load_state_dict(state)
+    for _ in range(2):
+        made.iterate()
+    return made.state_dict()
+
+
+def agreed(group):
+    """At which iteration both stop, if the second one is asked to before the fourth."""
+    stop = Agreement(group, 0)
+    return next(step for step in range(100) if stop.agreed(group.rank == 1 and step > 3, step))
+
+
+def refusals(group):
+    """What processes say of each other: weights that differ, and an error of the first."""
+    found = {}
+    made = trainer(*cases()["critic steps"])
+    if group.rank == 1:
+        with torch.no_grad():
+            next(made.composition.networks["critic"].parameters()).flatten()[0] += 1e-12
+    try:
+        made.refuse_difference()
+    except ProcessesDiffer as error:
+        found["differ"] = str(error)
+
+    def make():
+        raise RunExists("it is there")
+
+    try:
+        group.alike(make)
+    except RunExists as error:
+        found["exists"] = str(error)
+    return found
+
+
+def main(rank, folder):
+    """Computes as one of the two."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=SIZE)
+    group = Group(rank, SIZE)
+    with doubles():
+        results = {"cases": {name: computed(*case) for name, case in cases().items()}}
+        results["normalised"] = normalised(group)
+        results["from two"] = went_on(None)
+        results["from one"] = went_on(torch.load(folder / "one.pt", weights_only=True))
+        results["agreed"] = agreed(group)
+        results["refusals"] = refusals(group)
+    torch.save(results, folder / f"{rank}.pt")
+    dist.barrier()
+
+
+if __name__ == "__main__":
+    os.environ["RANK"] = sys.argv[1]
+    main(int(sys.argv[1]), Path(sys.argv[2]))
