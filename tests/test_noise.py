@@ -47,7 +47,7 @@ def test_it_lasts_for_half_of_the_steps_unless_it_is_said():
         seen = []
         for _ in range(6):
             run.iterate()
-            seen.append(run._losses["critic"].noise.std.item())
+            seen.append(run._source._losses["critic"].noise.std.item())
         assert [value > 0 for value in seen] == [iteration < steps for iteration in range(6)]
 
 

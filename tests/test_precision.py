@@ -102,10 +102,10 @@ def slopes_in(precision):
             return self.layer(samples).squeeze(1)
 
     run = trainer(Unit(), penalty_precision=precision)
-    game = run._losses["critic"].game(run._draw_real, run.draws, None, 0)
+    game = run._source._losses["critic"].game(run._source._draw_real, run.draws, None, 0)
     with torch.no_grad():
         assert not torch.equal(game.real_scores, run.composition.networks["critic"](game.real))
-    game = run._losses["critic"].game(run._draw_real, run.draws, None, 0)
+    game = run._source._losses["critic"].game(run._source._draw_real, run.draws, None, 0)
     return float((game.slopes("segment").detach() - 1).abs().max())
 
 

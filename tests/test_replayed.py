@@ -43,8 +43,8 @@ def pair(variant="wgan-gp", recording=None, given=None, **train):
         Trainer(compose_table(table, device="cpu", given={k: make() for k, make in (given or {}).items()}), said.append)
         for _ in range(2)
     ]
-    ours = both[1]
-    ours._replayer = Replayer(ours._draw_real, ours.draws, ours._undisturbed, ours.say, recording or Rerun())
+    ours = both[1]._source
+    ours.replayer = Replayer(ours._draw_real, ours.draws, ours.undisturbed, ours._say, recording or Rerun())
     return *both, said
 
 

@@ -140,14 +140,14 @@ class Replayer:
         self._needs: dict[tuple[str, Due], Needs | None] = {}
         self._steps: dict[tuple[str, Due], ReplayedStep] = {}
 
-    def step(self, loss: PhaseLoss, due: Due, micro_batches: int, moves: Moves) -> list[Evaluated] | None:
+    def step(self, loss: PhaseLoss, due: Due, micro_batches: int, make: Callable[[], Moves]) -> list[Evaluated] | None:
         """A whole optimiser step; None if it is to be made in the ordinary way.
 
         Args:
             loss: The phase's loss.
             due: Its terms that are due.
             micro_batches: How many a step has.
-            moves: What else it does.
+            make: Says what else a step of this kind does, when there is none yet.
         """
         key = (loss.phase.name, due)
         if key not in self._needs:
@@ -157,6 +157,7 @@ class Replayer:
             return None
         inputs = [needs.given(self._draw_real, self._draws) for _ in range(micro_batches)]
         if key not in self._steps:
+            moves = make()
             gradients = Gradients(loss, due, needs, moves.trained)
             self._steps[key] = ReplayedStep(gradients, inputs, moves, self._recording)
         step = self._steps[key]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,20 +18,17 @@ from zoo.checkpoints import FORMAT
 from zoo.components import ArrayDataset, Distance, LipschitzConstraint
 from zoo.compose import Composition
 from zoo.data import Batches
-from zoo.devices import derived, full_precision, global_states, set_global_states
+from zoo.devices import derived, global_states, set_global_states
 from zoo.draws import Draws
 from zoo.errors import BadCheckpoint, BadRecipe, Diverged
+from zoo.gradients import GradientSource
 from zoo.history import NORM, History
-from zoo.losses import Due, PhaseLoss, Real
+from zoo.losses import Due
 from zoo.normalising import normalise_together
-from zoo.precision import COSINE, ERROR, agreement
+from zoo.precision import COSINE, ERROR
 from zoo.procedures import Phase
 from zoo.sets import Gathered
 from zoo.training import factor, load_optimizer
-
-if TYPE_CHECKING:
-    from zoo.compiled import Compiler
-    from zoo.replayed import Replayer
 
 
 class Trainer:
@@ -60,7 +56,7 @@ class Trainer:
         self.draws = Draws(derived(seed, "noise"), device, self.group)
         self.batches = Batches(composition.dataset, device, derived(seed, "data"), self.train.flip, self.group)
         self.schedule_steps = self.train.schedule_steps or self.train.steps
-        self._capturable = self._allows_recording()
+        self._source = GradientSource(composition, self.draws, self.batches, self.say)
         self._parameters = {
             name: [p for p in network.parameters() if p.requires_grad] for name, network in composition.networks.items()
         }
@@ -72,12 +68,6 @@ class Trainer:
         self._counts = {phase.name: 0 for phase in composition.phases}
         self._listeners = [c for c in composition.parts.stateful if _listens(c)]
         self._training: tuple[str, ...] | None = None
-        self._n = self.train.batch_size // (self.train.micro_batches * self.group.size)
-        self._losses = {
-            phase.name: PhaseLoss(composition, phase, self._n, self.train.micro_batches) for phase in composition.phases
-        }
-        self._compiler = self._start_compiler()
-        self._replayer = self._start_replayer()
         self._history = History(device)
         self.average = self._start_average()
         self._together = normalise_together(composition.networks.values(), self.group) if self.group.size > 1 else []
@@ -92,11 +82,11 @@ class Trainer:
     def iterate(self, estimate: bool = False) -> None:
         """One pass over the phases. `estimate` asks for the distance's estimate and the norms of gradients as well."""
         self._set_rates()
-        self._fade_noise()
+        self._source.fade_noise(self.iteration, self.train.noise_steps or max(1, self.schedule_steps // 2))
         for phase in self.composition.phases:
             if self.iteration % phase.every == 0:
                 if self._compares_precision():
-                    self._compare_precision(phase)
+                    self._note_agreement(phase)
                 for step in range(phase.steps):
                     self._step(phase, estimate and step == phase.steps - 1)
         if self.average is not None:
@@ -197,25 +187,9 @@ class Trainer:
         for phase in phases:
             if not self._inputs(phase):
                 raise BadRecipe(f"the {phase.name} phase has nothing to train: all of its parameters are frozen.")
-        return {phase.name: training.build(phase.name, self._inputs(phase), self._capturable) for phase in phases}
-
-    def _allows_recording(self) -> bool:
-        """Whether steps are recorded as CUDA graphs; says why not where they might be expected.
-
-        Raises:
-            BadRecipe: They are asked for and cannot be.
-        """
-        wanted, device = self.train.cuda_graphs, self.composition.device
-        if wanted == "off" or (wanted == "auto" and device.type != "cuda"):
-            return False
-        names = [phase.name for phase in self.composition.phases]
-        why = f"the device is {device}" if device.type != "cuda" else self.composition.training.not_capturable(names)
-        why = "several processes train together" if self.group.size > 1 else why
-        if why and wanted == "on":
-            raise BadRecipe(f"train.cuda_graphs is on, but {why}.")
-        if why:
-            self.say(f"steps are not recorded as CUDA graphs, since {why}.")
-        return not why
+        return {
+            phase.name: training.build(phase.name, self._inputs(phase), self._source.records_steps) for phase in phases
+        }
 
     def _inputs(self, phase: Phase) -> list[nn.Parameter]:
         return [parameter for part in phase.trains for parameter in self._parameters[part]]
@@ -223,10 +197,10 @@ class Trainer:
     def _step(self, phase: Phase, estimate: bool) -> None:
         self._train_only(phase.trains)
         due = self._due(phase)
-        found = None if estimate or self._replayer is None else self._replayed(self._replayer, phase, due)
+        found = None if estimate else self._source.replay(phase, due, lambda: self._moves(phase))
         if found is None:
             self._optimizers[phase.name].zero_grad(set_to_none=True)
-            found, batch = self._computed(phase, due, eager=estimate)
+            found, batch = self._source.evaluate(phase, due, self._inputs(phase), self.iteration, eager=estimate)
             if self.group.size > 1:
                 found = self._shared(phase, found)
             if estimate:
@@ -237,17 +211,6 @@ class Trainer:
         self._counts[phase.name] += 1
         for each in found:
             self._note(phase, each)
-
-    def _computed(self, phase: Phase, due: Due, eager: bool) -> tuple[list[Evaluated], Batch | None]:
-        """The gradients of all micro-batches, and the game of the last one that was played eagerly."""
-        found, batch = [], None
-        for _ in range(self.train.micro_batches):
-            evaluated = None if eager else self._compiled_gradients(phase, due)
-            if evaluated is None:
-                batch, terms = self._backward(phase, due)
-                evaluated = Evaluated((), {name: term.detach() for name, term in terms.items()}, batch.records)
-            found.append(evaluated)
-        return found, batch
 
     def _shared(self, phase: Phase, found: Sequence[Evaluated]) -> list[Evaluated]:
         """Gradients, terms and records as means over the processes, which have one message for all of them."""
@@ -271,9 +234,9 @@ class Trainer:
             for component in self._listeners:
                 component.after_step(means)
 
-    def _replayed(self, replayer: Replayer, phase: Phase, due: Due) -> list[Evaluated] | None:
-        """A whole step from its recording; None if it has to be made in the ordinary way."""
-        loss, inputs, optimizer = self._losses[phase.name], self._inputs(phase), self._optimizers[phase.name]
+    def _moves(self, phase: Phase) -> Moves:
+        """A phase's step but for its loss, for a recording of it."""
+        inputs, optimizer = self._inputs(phase), self._optimizers[phase.name]
 
         def finish(found: Sequence[Evaluated]) -> None:
             optimizer.zero_grad(set_to_none=True)
@@ -283,51 +246,13 @@ class Trainer:
 
         def changes() -> list[Tensor]:
             state = [value for each in optimizer.state.values() for value in each.values()]
-            return [*loss.parameters(), *loss.buffers(), *(value for value in state if isinstance(value, Tensor))]
+            return [*self._source.tensors(phase), *(value for value in state if isinstance(value, Tensor))]
 
-        return replayer.step(loss, due, self.train.micro_batches, Moves(finish, inputs, changes))
-
-    def _backward(self, phase: Phase, due: Due) -> tuple[Batch, Mapping[str, Tensor]]:
-        """One micro-batch, eagerly: adds its gradients to those of the parameters."""
-        loss = self._losses[phase.name]
-        batch = loss.game(self._draw_real, self.draws, due, self.iteration)
-        total, terms = loss(batch)
-        total.backward(inputs=self._inputs(phase))
-        return batch, terms
+        return Moves(finish, inputs, changes)
 
     def _compares_precision(self) -> bool:
         every = self.train.precision_every
         return self.train.precision != "32" and every > 0 and self.iteration % every == 0
-
-    def _compare_precision(self, phase: Phase) -> None:
-        """Records how near a phase's gradient comes to the one that it would have in full precision."""
-        self._train_only(phase.trains)
-        due = self._due(phase)
-        with self._undisturbed():
-            low = self._gradient(phase, due)
-        with self._undisturbed(), full_precision(self.composition.parts.networks.values()):
-            full = self._gradient(phase, due)
-        if self.group.size > 1:
-            self.group.average([low, full], [])
-        for name, value in zip((COSINE, ERROR), agreement(low, full), strict=True):
-            self._history.add(phase.name, name, self.iteration, value)
-
-    def _gradient(self, phase: Phase, due: Due) -> Tensor:
-        """The gradient of a micro-batch's total by all that the phase trains, as one vector."""
-        loss, inputs = self._losses[phase.name], self._inputs(phase)
-        total, _ = loss(loss.game(self._draw_real, self.draws, due, self.iteration))
-        found = torch.autograd.grad(total, inputs, allow_unused=True, materialize_grads=True)
-        return torch.cat([gradient.float().flatten() for gradient in found])
-
-    def _compiled_gradients(self, phase: Phase, due: Due) -> Evaluated | None:
-        """The same by a compiled function; None where that is not wanted or not possible."""
-        if self._compiler is None:
-            return None
-        inputs = self._inputs(phase)
-        found = self._compiler.evaluate(self._losses[phase.name], due, inputs)
-        if found is not None:
-            set_gradients(inputs, found.gradients)
-        return found
 
     def _note(self, phase: Phase, found: Evaluated) -> None:
         for name, term in found.terms.items():
@@ -335,25 +260,6 @@ class Trainer:
         for name, values in found.records.items():
             for value in values:
                 self._history.add(phase.name, name, self.iteration, value)
-
-    def _draw_real(self) -> Real:
-        return self.batches.draw(self._n)
-
-    @contextlib.contextmanager
-    def _undisturbed(self) -> Iterator[None]:
-        """Whatever is computed inside leaves no trace in random numbers, batches and buffers."""
-        sources: list[Draws | Batches] = [self.draws, self.batches]
-        states = [source.state_dict() for source in sources]
-        buffers = [(b, b.clone()) for loss in self._losses.values() for b in loss.buffers()]
-        try:
-            with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-                yield
-        finally:
-            for source, state in zip(sources, states, strict=True):
-                source.load_state_dict(state)
-            with torch.no_grad():
-                for buffer, before in buffers:
-                    buffer.copy_(before)
 
     def _due(self, phase: Phase) -> Due:
         if all(every == 1 for every in phase.lazy.values()):
@@ -378,6 +284,12 @@ class Trainer:
         known = [value for value in values if value is not None]
         self.estimate = torch.stack(known).mean() if known else None
 
+    def _note_agreement(self, phase: Phase) -> None:
+        self._train_only(phase.trains)
+        found = self._source.agreement(phase, self._due(phase), self._inputs(phase), self.iteration)
+        for name, value in zip((COSINE, ERROR), found, strict=True):
+            self._history.add(phase.name, name, self.iteration, value)
+
     def _note_norm(self, phase: Phase) -> None:
         gradients = [parameter.grad for parameter in self._inputs(phase) if parameter.grad is not None]
         self._history.add(phase.name, phase.name + NORM, self.iteration, get_total_norm(gradients))
@@ -392,30 +304,6 @@ class Trainer:
                     group["lr"].fill_(rate * share)
                 else:
                     group["lr"] = rate * share
-
-    def _fade_noise(self) -> None:
-        steps = self.train.noise_steps or max(1, self.schedule_steps // 2)
-        for loss in self._losses.values():
-            if loss.noise is not None:
-                loss.noise.fade(self.iteration, steps)
-
-    def _start_compiler(self) -> Compiler | None:
-        if not self.train.compile:
-            return None
-        if self.group.size > 1:
-            self.say("losses are not compiled, since several processes train together.")
-            return None
-        # It takes seconds to import, and most runs do without.
-        from zoo.compiled import Compiler
-
-        return Compiler(self._draw_real, self.draws, self._undisturbed, self.say)
-
-    def _start_replayer(self) -> Replayer | None:
-        if not self._capturable:
-            return None
-        from zoo.replayed import CudaRecording, Replayer
-
-        return Replayer(self._draw_real, self.draws, self._undisturbed, self.say, CudaRecording())
 
     def _start_average(self) -> nn.Module | None:
         generator = self.composition.networks.get("generator")
