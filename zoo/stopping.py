@@ -14,6 +14,10 @@ class Stop:
 
     wanted = False
 
+    def want(self) -> None:
+        """Asks for an end."""
+        self.wanted = True
+
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Hears them meanwhile, if this is the main thread."""
@@ -32,4 +36,4 @@ class Stop:
     def _heard(self, number: int, frame: Any) -> None:
         if self.wanted:
             raise KeyboardInterrupt
-        self.wanted = True
+        self.want()

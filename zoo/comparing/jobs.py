@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from zoo.errors import MissingPackage, UsageError
+from zoo.stopping import Stop
 
 DASK = "dask://"
 ATTEMPTS = 2
@@ -38,43 +37,21 @@ Begun: TypeAlias = Callable[[str], None]
 Results: TypeAlias = Iterator[tuple[Any, Any]]
 
 
-@dataclass
-class Stop:
-    """Whether the user wants an end: the first Ctrl-C lets what runs save itself, a second one ends it at once.
+class SignedStop(Stop):
+    """An end that workers are told of too: the first Ctrl-C lets what runs save itself.
 
-    Attributes:
+    Args:
         sign: A file that tells the workers: what has not begun then is not to begin.
-        wanted: Whether an end is wanted.
     """
 
-    sign: Path
-    wanted: bool = False
+    def __init__(self, sign: Path) -> None:
+        self.sign = sign
 
     def want(self) -> None:
         """Asks for an end."""
-        self.wanted = True
+        super().want()
         with contextlib.suppress(OSError):  # Without the sign a few more tasks are done.
             self.sign.touch()
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Hears Ctrl-C and requests to terminate meanwhile, if this is the main thread."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        for number in before:
-            signal.signal(number, self._heard)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _heard(self, number: int, frame: Any) -> None:
-        if self.wanted:
-            raise KeyboardInterrupt
-        self.want()
 
 
 STOP = "stop"
@@ -121,7 +98,7 @@ class Executor:
     notes: Path
 
     def __post_init__(self) -> None:
-        self.stop = Stop(self.notes / STOP)
+        self.stop = SignedStop(self.notes / STOP)
         """Whether the user wants an end."""
 
     def results(self, tasks: Sequence[Task], begun: Begun = lambda name: None) -> Results:
