@@ -53,7 +53,7 @@ def pair(variant, dataset, train, said=None, given=None):
 
 def gradients(trainer, phase):
     trainer._train_only(phase.trains)
-    trainer._optimizers[phase.name].zero_grad(set_to_none=True)
+    trainer.optimizers[phase.name].zero_grad(set_to_none=True)
     trainer._source.evaluate(phase, trainer._due(phase), trainer._inputs(phase), 0, eager=False)
     return [parameter.grad for parameter in trainer._inputs(phase)]
 

@@ -35,7 +35,7 @@ class Bursts(zoo.Distance):
 
     def rate(self):
         """The critic's learning rate; 0 before there is a trainer."""
-        optimizers = {} if self.trainer is None else self.trainer._optimizers
+        optimizers = {} if self.trainer is None else self.trainer.optimizers
         return optimizers["critic"].param_groups[0]["lr"] if optimizers else 0.0
 
     def generator_loss(self, batch):
@@ -159,7 +159,7 @@ def test_a_run_that_went_back_is_resumed_to_the_same_bits(bursting, tmp_path, mo
 
     def stopping(trainer, estimate=False):
         iterate(trainer, estimate)
-        if trainer.rate_factor < 1 and trainer.iteration == stop:
+        if trainer.optimizers.rate_factor < 1 and trainer.iteration == stop:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Trainer, "iterate", stopping)
@@ -213,14 +213,14 @@ def test_gradient_norms_are_those_of_the_step_before_the_line(tmp_path):
         device="cpu",
     )
     trainer = Trainer(composition)
-    for optimizer in trainer._optimizers.values():
+    for optimizer in trainer.optimizers.values():
         optimizer.step = lambda closure=None, optimizer=optimizer: watching(optimizer, closure)
     trainer.iterate()
     assert not any("gradient_norm" in name for name in trainer.flush())
     trainer.iterate(estimate=True)
     found = trainer.flush()
     expected = {key[1]: float(value) for key, value in seen.items()}
-    for name, optimizer in trainer._optimizers.items():
+    for name, optimizer in trainer.optimizers.items():
         assert found[f"{name}_gradient_norm"] == pytest.approx(expected[id(optimizer)], rel=1e-5)
 
 

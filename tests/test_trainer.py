@@ -164,8 +164,8 @@ def test_schedules_scale_the_rate(small, schedule, shares):
     trainer = make(small, {"schedule": schedule, "steps": 4, "optimizers": {"critic": {"lr": 0.3}}})
     for share in shares:
         trainer.iterate()
-        assert trainer._optimizers["critic"].param_groups[0]["lr"] == pytest.approx(0.3 * share, rel=1e-5)
-        assert trainer._optimizers["generator"].param_groups[0]["lr"] == pytest.approx(0.1 * share, rel=1e-5)
+        assert trainer.optimizers["critic"].param_groups[0]["lr"] == pytest.approx(0.3 * share, rel=1e-5)
+        assert trainer.optimizers["generator"].param_groups[0]["lr"] == pytest.approx(0.1 * share, rel=1e-5)
 
 
 def test_an_extension_goes_on_at_the_last_rate():

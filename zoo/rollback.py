@@ -45,9 +45,9 @@ class Rollback:
             raise Diverged(self._last_words(error)) from error
         self._trainer.load_state_dict(self._folder.load())
         # The checkpoint may be from before earlier rollbacks.
-        self._trainer.rate_factor = train.rollback_factor ** (len(self.done) + 1)
+        self._trainer.optimizers.rate_factor = train.rollback_factor ** (len(self.done) + 1)
         to = self._trainer.iteration
-        self.done.append({"at": at, "to": to, "rate_factor": self._trainer.rate_factor, "cause": str(error)})
+        self.done.append({"at": at, "to": to, "rate_factor": self._trainer.optimizers.rate_factor, "cause": str(error)})
         self._folder.forget_after(to)
 
     def told(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
+from zoo.averaging import Average
 from zoo.batch import Batch, mean_records
 from zoo.captured import Evaluated, Moves, set_gradients
 from zoo.checkpoints import FORMAT
@@ -20,15 +20,15 @@ from zoo.compose import Composition
 from zoo.data import Batches
 from zoo.devices import derived, global_states, set_global_states
 from zoo.draws import Draws
-from zoo.errors import BadCheckpoint, BadRecipe, Diverged
+from zoo.errors import BadCheckpoint, Diverged
 from zoo.gradients import GradientSource
 from zoo.history import NORM, History
 from zoo.losses import Due
 from zoo.normalising import normalise_together
+from zoo.optimizers import Optimizers
 from zoo.precision import COSINE, ERROR
 from zoo.procedures import Phase
 from zoo.sets import Gathered
-from zoo.training import factor, load_optimizer
 
 
 class Trainer:
@@ -50,8 +50,6 @@ class Trainer:
         self.iteration = 0
         self.estimate: Tensor | None = None
         """The distance's estimate in the last critic step of the last iteration that was asked for one."""
-        self.rate_factor = 1.0
-        """What all learning rates are multiplied by, beside their schedule; lower after a rollback."""
         seed, device = self.train.seed, composition.device
         self.draws = Draws(derived(seed, "noise"), device, self.group)
         self.batches = Batches(composition.dataset, device, derived(seed, "data"), self.train.flip, self.group)
@@ -60,16 +58,14 @@ class Trainer:
         self._parameters = {
             name: [p for p in network.parameters() if p.requires_grad] for name, network in composition.networks.items()
         }
-        self._optimizers = self._build_optimizers()
-        self._rates = {
-            name: [float(group["lr"]) for group in optimizer.param_groups]
-            for name, optimizer in self._optimizers.items()
-        }
+        inputs = {phase.name: self._inputs(phase) for phase in composition.phases}
+        self.optimizers = Optimizers(composition.training, inputs, self._source.records_steps)
         self._counts = {phase.name: 0 for phase in composition.phases}
         self._listeners = [c for c in composition.parts.stateful if _listens(c)]
         self._training: tuple[str, ...] | None = None
         self._history = History(device)
-        self.average = self._start_average()
+        generator, decay = composition.networks.get("generator"), self.train.average
+        self.average = Average(generator, decay) if generator is not None and decay else None
         self._together = normalise_together(composition.networks.values(), self.group) if self.group.size > 1 else []
         for network in composition.networks.values():
             network.train()
@@ -77,11 +73,11 @@ class Trainer:
     @property
     def generator(self) -> nn.Module:
         """The generator that samples are drawn from: the averaged one if there is one."""
-        return self.composition.networks["generator"] if self.average is None else self.average
+        return self.composition.networks["generator"] if self.average is None else self.average.network
 
     def iterate(self, estimate: bool = False) -> None:
         """One pass over the phases. `estimate` asks for the distance's estimate and the norms of gradients as well."""
-        self._set_rates()
+        self.optimizers.set_rates(self.iteration, self.schedule_steps)
         self._source.fade_noise(self.iteration, self.train.noise_steps or max(1, self.schedule_steps // 2))
         for phase in self.composition.phases:
             if self.iteration % phase.every == 0:
@@ -90,7 +86,7 @@ class Trainer:
                 for step in range(phase.steps):
                     self._step(phase, estimate and step == phase.steps - 1)
         if self.average is not None:
-            self._move_average(self.average)
+            self.average.move(self.iteration)
         self.iteration += 1
 
     def flush(self) -> dict[str, float]:
@@ -140,15 +136,15 @@ class Trainer:
             "counts": dict(self._counts),
             "schedule_steps": self.schedule_steps,
             "networks": {name: network.state_dict() for name, network in self.composition.networks.items()},
-            "average": None if self.average is None else self.average.state_dict(),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
+            "average": None if self.average is None else self.average.network.state_dict(),
+            "optimizers": self.optimizers.state_dict(),
             "distance": None if parts.distance is None else parts.distance.state_dict(),
             "constraints": {name: c.state_dict() for name, c in parts.constraints.items()},
             "draws": self.draws.state_dict(),
             "batches": self.batches.state_dict(),
             "random": global_states(self.composition.device),
             "history": self._history.state_dict(),
-            "rate_factor": self.rate_factor,
+            "rate_factor": self.optimizers.rate_factor,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -162,34 +158,20 @@ class Trainer:
         parts = self.composition.parts
         for name, network in self.composition.networks.items():
             network.load_state_dict(state["networks"][name])
-        for name, optimizer in self._optimizers.items():
-            load_optimizer(optimizer, state["optimizers"][name])
+        self.optimizers.load_state_dict(state["optimizers"])
         for name, constraint in parts.constraints.items():
             constraint.load_state_dict(state["constraints"][name])
         if parts.distance is not None:
             parts.distance.load_state_dict(state["distance"])
         if self.average is not None:
-            self.average.load_state_dict(state["average"])
+            self.average.network.load_state_dict(state["average"])
         self.iteration, self.schedule_steps = state["iteration"], state["schedule_steps"]
-        self.rate_factor = state.get("rate_factor", 1.0)
+        self.optimizers.rate_factor = state.get("rate_factor", 1.0)
         self._counts = dict(state["counts"])
         self.draws.load_state_dict(state["draws"])
         self.batches.load_state_dict(state["batches"])
         set_global_states(state["random"], self.composition.device, self.group.rank)
         self._history.load_state_dict(state["history"])
-
-    def _build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        training, phases = self.composition.training, self.composition.phases
-        names = [phase.name for phase in phases]
-        for name in training.optimizers:
-            if name not in names:
-                raise BadRecipe(f"train.optimizers.{name}: no phase has that name; the phases: {', '.join(names)}.")
-        for phase in phases:
-            if not self._inputs(phase):
-                raise BadRecipe(f"the {phase.name} phase has nothing to train: all of its parameters are frozen.")
-        return {
-            phase.name: training.build(phase.name, self._inputs(phase), self._source.records_steps) for phase in phases
-        }
 
     def _inputs(self, phase: Phase) -> list[nn.Parameter]:
         return [parameter for part in phase.trains for parameter in self._parameters[part]]
@@ -199,7 +181,7 @@ class Trainer:
         due = self._due(phase)
         found = None if estimate else self._source.replay(phase, due, lambda: self._moves(phase))
         if found is None:
-            self._optimizers[phase.name].zero_grad(set_to_none=True)
+            self.optimizers[phase.name].zero_grad(set_to_none=True)
             found, batch = self._source.evaluate(phase, due, self._inputs(phase), self.iteration, eager=estimate)
             if self.group.size > 1:
                 found = self._shared(phase, found)
@@ -222,7 +204,7 @@ class Trainer:
     @torch.no_grad()
     def _move(self, phase: Phase, found: Sequence[Evaluated]) -> None:
         """What comes after the gradients: the optimiser's step, the phase's `after`, and what components are told."""
-        self._optimizers[phase.name].step()
+        self.optimizers[phase.name].step()
         if phase.after is not None:
             phase.after()
         if self._listeners:
@@ -236,7 +218,7 @@ class Trainer:
 
     def _moves(self, phase: Phase) -> Moves:
         """A phase's step but for its loss, for a recording of it."""
-        inputs, optimizer = self._inputs(phase), self._optimizers[phase.name]
+        inputs, optimizer = self._inputs(phase), self.optimizers[phase.name]
 
         def finish(found: Sequence[Evaluated]) -> None:
             optimizer.zero_grad(set_to_none=True)
@@ -293,32 +275,6 @@ class Trainer:
     def _note_norm(self, phase: Phase) -> None:
         gradients = [parameter.grad for parameter in self._inputs(phase) if parameter.grad is not None]
         self._history.add(phase.name, phase.name + NORM, self.iteration, get_total_norm(gradients))
-
-    def _set_rates(self) -> None:
-        if self.train.schedule == "constant" and self.rate_factor == 1.0:
-            return
-        share = self.rate_factor * factor(self.train.schedule, self.iteration, self.schedule_steps)
-        for name, optimizer in self._optimizers.items():
-            for group, rate in zip(optimizer.param_groups, self._rates[name], strict=True):
-                if isinstance(group["lr"], Tensor):
-                    group["lr"].fill_(rate * share)
-                else:
-                    group["lr"] = rate * share
-
-    def _start_average(self) -> nn.Module | None:
-        generator = self.composition.networks.get("generator")
-        if generator is None or self.train.average == 0:
-            return None
-        return copy.deepcopy(generator).requires_grad_(False).eval()
-
-    @torch.no_grad()
-    def _move_average(self, average: nn.Module) -> None:
-        """Exponential moving average; it follows faster at the start, where the first weights mean nothing."""
-        generator = self.composition.networks["generator"]
-        decay = min(self.train.average, (1 + self.iteration) / (10 + self.iteration))
-        torch._foreach_lerp_(list(average.parameters()), list(generator.parameters()), 1 - decay)
-        for mine, its in zip(average.buffers(), generator.buffers(), strict=True):
-            mine.copy_(its)
 
 
 def _say(text: str) -> None:
