@@ -278,6 +278,6 @@ def test_small_steps_approach_mescheders_eigenvalues_of_the_flow(gamma, rates):
 
 def test_instance_noise_converges():
     # Mescheder et al., section 3.4. What is left is the noise of 1,024 samples: 1 / sqrt(1024) = 0.03.
-    places = orbit(500, "minimax", batch_size=1024, noise=1.0, noise_steps=10**9)
+    places = orbit(500, "minimax", batch_size=1024, noise=1.0, schedule_steps=10**9)
     assert places[0].norm() > 1.3
     assert places[-1].norm() < 0.05

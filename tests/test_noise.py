@@ -42,7 +42,7 @@ def test_it_falls_by_the_same_factor_each_time_and_ends():
 
 
 def test_it_lasts_for_half_of_the_steps_unless_it_is_said():
-    for steps, train in ((3, {"noise_steps": 3}), (4, {"steps": 8})):
+    for steps, train in ((3, {"steps": 4, "noise_until": 0.75}), (4, {"steps": 8})):
         run = trainer(noise=1.0, **train)
         seen = []
         for _ in range(6):

@@ -78,7 +78,7 @@ class Trainer:
     def iterate(self, estimate: bool = False) -> None:
         """One pass over the phases. `estimate` asks for the distance's estimate and the norms of gradients as well."""
         self.optimizers.set_rates(self.iteration, self.schedule_steps)
-        self._source.fade_noise(self.iteration, self.train.noise_steps or max(1, self.schedule_steps // 2))
+        self._source.fade_noise(self.iteration, max(1, round(self.train.noise_until * self.schedule_steps)))
         for phase in self.composition.phases:
             if self.iteration % phase.every == 0:
                 if self._compares_precision():

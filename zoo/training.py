@@ -54,7 +54,7 @@ class Train:
     noise: Annotated[
         float, Setting("standard deviation of noise on all that the critic sees, at first; it fades", ge=0)
     ] = 0.0
-    noise_steps: Annotated[int, Setting("iterations until the noise is gone; 0 for half of all", ge=0)] = 0
+    noise_until: Annotated[float, Setting("share of the iterations after which the noise is gone", gt=0, le=1)] = 0.5
     flip: Annotated[bool, Setting("mirror half of the real images left to right, at random")] = False
     seed: Annotated[int, Setting("what every random number follows from", ge=0)] = 0
     log_every: Annotated[int, Setting("iterations between two lines of metrics", ge=1)] = 50
