@@ -170,7 +170,7 @@ def _records_steps(composition: Composition, say: Callable[[str], None]) -> bool
     why = f"the device is {device}" if device.type != "cuda" else composition.training.not_capturable(names)
     why = "several processes train together" if composition.group.size > 1 else why
     if why and wanted == "on":
-        raise BadRecipe(f"train.cuda_graphs is on, but {why}.")
+        raise BadRecipe(f"train.cuda_graphs is on, but {why}; say auto, which records steps where that works.")
     if why:
         say(f"steps are not recorded as CUDA graphs, since {why}.")
     return not why
