@@ -17,7 +17,7 @@ import torch
 import zoo
 from zoo.errors import BadData, BadRun, RunExists, SaveFailed
 from zoo.fingerprints import fingerprint
-from zoo.folder import Folder
+from zoo.folder import Folder, summary
 from zoo.locks import is_held
 from zoo.recipe import Choice
 
@@ -286,3 +286,10 @@ def test_a_fingerprint_is_of_the_values_wherever_they_lie():
     assert fingerprint(zoo.ArrayDataset(values), choice) == same
     assert fingerprint(zoo.ArrayDataset(values.view(4, 2, 3)), choice) != same
     assert fingerprint(zoo.ArrayDataset(-values), choice) != same
+
+
+def test_a_run_that_died_is_listed_at_its_last_checkpoint(tmp_path):
+    run = quick(tmp_path)
+    run.folder.write_state("running", 0)
+    listed = summary(run.folder)
+    assert (listed["step"], listed["state"]) == (12, "died")

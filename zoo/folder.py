@@ -256,7 +256,9 @@ def summary(folder: Folder) -> dict[str, Any]:
             "steps": table["train"]["steps"],
         }
     note = folder.state()
-    return {"run": str(folder.path), **known, "step": note["step"], "state": note["state"]}
+    # The note is of the start until a run ends in order.
+    step = max(note["step"], *folder.steps()[-1:], 0)
+    return {"run": str(folder.path), **known, "step": step, "state": note["state"]}
 
 
 def _refuse_other_files(path: Path) -> None:
