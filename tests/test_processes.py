@@ -50,7 +50,7 @@ def assert_close(one, other, rtol=1e-9):
     assert one.keys() == other.keys()
     for name, value in one.items():
         expected, got = torch.as_tensor(value).double(), torch.as_tensor(other[name]).double()
-        torch.testing.assert_close(got, expected, rtol=rtol, atol=1e-8, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(got, expected, rtol=rtol, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}")
 
 
 @pytest.mark.parametrize("name", CASES)
