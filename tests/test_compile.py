@@ -1,5 +1,9 @@
 """Compiled losses: the gradients of eager ones, and eager runs where something cannot be compiled."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -82,15 +86,22 @@ def test_what_is_traced_gives_the_gradients_of_an_eager_step(variant, dataset, t
     assert said == []
 
 
-@pytest.mark.filterwarnings("ignore:The distutils package")  # torch's own compiler imports it
+COMPILED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_compile import gradients, pair
+said = []
+eager, fast = pair("wgan-gp", "ring", {}, said)
+found = [gradients(trainer, trainer.composition.phases[0]) for trainer in (fast, eager)]
+print(max(float((one - other).abs().max() / other.abs().max()) for one, other in zip(*found)), *said)
+"""
+
+
 def test_compiled_gradients_of_a_gradient_penalty_are_those_of_an_eager_step():
-    said = []
-    eager, fast = pair("wgan-gp", "ring", {}, said)
-    for one, other in zip(
-        *(gradients(trainer, trainer.composition.phases[0]) for trainer in (fast, eager)), strict=True
-    ):
-        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
-    assert said == []
+    # In a process of its own: torch's compiler imports what setuptools replaces, and minds who came first.
+    command = [sys.executable, "-c", COMPILED, str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 1e-6, done.stdout
 
 
 @pytest.mark.parametrize(("variant", "dataset"), [("deligan", "ring"), ("r3gan", "digits")])

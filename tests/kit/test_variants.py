@@ -100,7 +100,7 @@ class Saves(Counts):
 def distance():
     return {"counts": Counts, "saves": Saves}
 """
-    install("counting", "[zoo.v1.distance]\ncounts = counting\nsaves = counting\n", code)
+    install("tallying", "[zoo.v1.distance]\ncounts = tallying\nsaves = tallying\n", code)
     from zoo.plugins import installed
 
     installed.cache_clear()
