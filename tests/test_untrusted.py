@@ -189,7 +189,7 @@ def test_the_folder_of_a_run_lies_in_the_folder_of_runs_whatever_a_recipe_calls_
     assert run_name(recipe).endswith("seed0")
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/b", "..", ".", "/tmp/evil"])
+@pytest.mark.parametrize("name", ["../evil", "a/b", "..", ".", "/evil/name"])
 def test_the_name_of_a_run_is_of_one_folder(tmp_path, name):
     with pytest.raises(UsageError, match="cannot be a run's name"):
         quick(tmp_path / "runs", name=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ class Drawing:
         return numbers
 
 
-class _Listed(Draws):
+class _Listed(Draws, ABC):
     """Draws whose every method goes through `_take`."""
 
     def rand(self, *shape: int) -> Tensor:
@@ -40,8 +41,9 @@ class _Listed(Draws):
     def randperm(self, n: int) -> Tensor:
         return self._take(Drawing("randperm", (n,)))
 
+    @abstractmethod
     def _take(self, drawing: Drawing) -> Tensor:
-        raise NotImplementedError
+        """What is drawn."""
 
 
 class Recorder(_Listed):
