@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from zoo.adversarial import Adversarial
     from zoo.api import create, list_components, resume, train
     from zoo.batch import Batch
+    from zoo.classifiers import Classifier
     from zoo.comparing.run import compare
     from zoo.components import (
         ArrayDataset,
@@ -38,10 +39,11 @@ if TYPE_CHECKING:
     from zoo.hookspecs import hookimpl
     from zoo.metrics import Better, Evidence, Metric, Sample
     from zoo.neural.distance import NeuralDistance, neural_distance
-    from zoo.procedures import About, Parts, Phase, Procedure, Want
+    from zoo.procedures import About, Layer, Parts, Phase, Procedure, Want
     from zoo.run import Run, load
     from zoo.samples import Samples, Scores, mean_over_patches
     from zoo.settings import Setting
+    from zoo.tuning.tune import finetune
     from zoo.variants import Variant, read_variants
 
 __version__ = "0.1.0"
@@ -50,6 +52,7 @@ _HOMES = {
     "zoo.adversarial": ("Adversarial",),
     "zoo.api": ("create", "list_components", "resume", "train"),
     "zoo.batch": ("Batch",),
+    "zoo.classifiers": ("Classifier",),
     "zoo.comparing.run": ("compare",),
     "zoo.components": (
         "ArrayDataset",
@@ -76,10 +79,11 @@ _HOMES = {
     "zoo.hookspecs": ("hookimpl",),
     "zoo.metrics": ("Better", "Evidence", "Metric", "Sample"),
     "zoo.neural.distance": ("NeuralDistance", "neural_distance"),
-    "zoo.procedures": ("About", "Parts", "Phase", "Procedure", "Want"),
+    "zoo.procedures": ("About", "Layer", "Parts", "Phase", "Procedure", "Want"),
     "zoo.run": ("Run", "load"),
     "zoo.samples": ("Samples", "Scores", "mean_over_patches"),
     "zoo.settings": ("Setting",),
+    "zoo.tuning.tune": ("finetune",),
     "zoo.variants": ("Variant", "read_variants"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -93,6 +97,7 @@ __all__ = [
     "BadSetting",
     "Batch",
     "Better",
+    "Classifier",
     "Critic",
     "Dataset",
     "Density",
@@ -101,6 +106,7 @@ __all__ = [
     "Evidence",
     "Generator",
     "IncompatibleParts",
+    "Layer",
     "LipschitzConstraint",
     "Metric",
     "MissingPackage",
@@ -122,6 +128,7 @@ __all__ = [
     "__version__",
     "compare",
     "create",
+    "finetune",
     "hookimpl",
     "is_conditional",
     "list_components",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from zoo.checkpoints import VALIDATION
 from zoo.checks import check, check_split
 from zoo.compose import Composition, compose
 from zoo.devices import joined
@@ -15,12 +16,13 @@ from zoo.errors import BadRun, UsageError
 from zoo.fit import Fit, Outcome, Row
 from zoo.folder import Folder, Onlooker
 from zoo.index import Entry
+from zoo.inheriting import inherit
 from zoo.plugins import Plugins, installed
 from zoo.processes import Group
 from zoo.profiling import refuse_short
 from zoo.recipe import Recipe, Table, layered, named_table, normalized
 from zoo.resolve import GIVEN, Assignments, Components, split_given
-from zoo.run import Run, load, rebuild
+from zoo.run import Run, load, load_weights, rebuild
 from zoo.settings import context_of, resolve
 from zoo.trainer import Trainer
 from zoo.training import Training
@@ -80,6 +82,8 @@ def compose_table(
     target, group = joined(device)
     recipe, dataset = components.recipe(table, assignments)
     composition = compose(components, recipe, dataset, target, group)
+    if composition.training.train.init_from:
+        inherit(composition, composition.training.train.init_from)
     check(composition, allow_incompatible)
     return composition
 
@@ -212,6 +216,8 @@ def resume(
             refuse_short(int(change["steps"]) - state["iteration"])
         components = Components(plugins or installed(), split_given(given or {})[1])
         composition = rebuild(folder, components, target, change, download, group)
+        # What batches are drawn from may be made by what the networks have learnt.
+        load_weights(composition.networks, state["networks"])
         check_split(composition)
         # Every process has read what is there before one of them writes.
         group.wait()
@@ -232,6 +238,11 @@ def _changed(
 ) -> dict[str, int | str]:
     """The training settings of a resumed run that differ from its recipe. Raises BadRun if nothing is left to do."""
     total = Training.of(folder.recipe().train).train.steps if steps is None else steps
+    if (ended := state.get(VALIDATION, {})).get("ended"):
+        raise BadRun(
+            f"{folder.path} ended at step {state['iteration']}, since its validation had not become better for so long "
+            f"as train.patience allows; the best was at step {ended['best_step']}."
+        )
     if state["iteration"] >= total:
         raise BadRun(f"{folder.path} is at step {state['iteration']} of {total} already; extend it with --steps.")
     change: dict[str, int | str] = {"steps": total, "schedule_steps": state["schedule_steps"]}
@@ -247,7 +258,7 @@ def run_path(out: str | Path, name: str, recipe: Recipe) -> Path:
 
 def run_name(recipe: Recipe) -> str:
     """The name that a run gets: variant (or distance), data set and seed."""
-    first = recipe.variant or recipe.axes["distance"].name
+    first = recipe.variant or recipe.axes.get("distance", recipe.axes["procedure"]).name
     parts = [Path(first).stem, recipe.axes["dataset"].name, f"seed{recipe.train['seed']}"]
     # One folder of the folder of runs, whatever a recipe calls itself.
     return re.sub(r"[^\w+.=-]", "-", "-".join(part.replace(GIVEN, "") for part in parts))

@@ -24,9 +24,18 @@ PARTS = (
     "constraints", "draws", "batches", "random", "history",
 )  # fmt: skip
 """What a checkpoint holds."""
+VALIDATION = "validation"
+"""The key of what is known of validations until then, where samples were held out."""
 HASH = ".sha256"
 """How the name of the file goes on that holds a checkpoint's hash, as `sha256sum --check` reads it."""
 _CHECKPOINT = re.compile(r"step-(\d+)\.pt")
+
+
+def best_step(state: Mapping[str, Any]) -> int:
+    """The step whose weights are the best known when a checkpoint was made: that of the checkpoint if none is."""
+    best: int | None = state.get(VALIDATION, {}).get("best_step")
+    own: int = state["iteration"]
+    return own if best is None else best
 
 
 def steps_in(folder: Path) -> list[int]:

@@ -95,17 +95,17 @@ def _explained(n: int) -> Iterator[None]:
 
 
 def _check_batch_size(composition: Composition) -> None:
-    train, size = composition.training.train, composition.dataset.size
+    train, size = composition.training.train, composition.drawn.size
     if size is not None and train.batch_size > size:
         raise BadData(
-            f"a batch of {train.batch_size} is larger than the data set, which has {size} samples; "
+            f"a batch of {train.batch_size} is larger than the data set, of which {size} samples are trained on; "
             f"use --batch-size {size} or less."
         )
     _check_even(composition)
 
 
 def _check_augmentation(composition: Composition) -> None:
-    train, dataset = composition.training.train, composition.dataset
+    train, dataset = composition.training.train, composition.drawn
     for name in ("augment", "flip"):
         if getattr(train, name) and dataset.kind != "image":
             raise IncompatibleParts(

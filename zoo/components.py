@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -121,6 +123,58 @@ class Backbone(nn.Module):
 
     stages: Sequence[Stage]
 
+    def train(self, mode: bool = True) -> Self:
+        """Sets the mode; layers in which everything is frozen at the time stay in evaluation mode."""
+        super().train(mode)
+        for module in itertools.chain.from_iterable(map(frozen_modules, self.children())):
+            module.eval()
+        return self
+
+    def parameters_by_stage(self, shape: tuple[int, ...]) -> list[list[nn.Parameter]]:
+        """The parameters of each stage: those that its feature map is computed from, and no stage's before it.
+
+        Args:
+            shape: Of an image that it takes: channels, height, width.
+        """
+        parameters, trained = list(self.parameters()), [p.requires_grad for p in self.parameters()]
+        self.requires_grad_(True)
+        try:
+            stages = _owners(self._maps(shape), parameters) if parameters else []
+        finally:
+            for parameter, was in zip(parameters, trained, strict=True):
+                parameter.requires_grad_(was)
+        return [[p for p, owner in zip(parameters, stages, strict=True) if owner == n] for n in range(len(self.stages))]
+
+    def _maps(self, shape: tuple[int, ...]) -> list[Tensor]:
+        """Feature maps of an image, with a graph; the mode and statistics are left alone."""
+        modes = [(module, module.training) for module in self.modules()]
+        try:
+            with torch.enable_grad():
+                maps: list[Tensor] = self.eval()(torch.zeros(1, *shape, device=next(self.parameters()).device))
+        finally:
+            for module, training in modes:
+                module.training = training
+        return maps
+
+
+def _owners(maps: Sequence[Tensor], parameters: Sequence[nn.Parameter]) -> list[int | None]:
+    """The first of the maps that each parameter takes part in; None if it takes part in none."""
+    owners: list[int | None] = [None] * len(parameters)
+    for number, each in reversed(list(enumerate(maps))):
+        found = torch.autograd.grad(each.sum(), parameters, allow_unused=True, retain_graph=True)
+        owners = [owner if g is None else number for g, owner in zip(found, owners, strict=True)]
+    return owners
+
+
+def frozen_modules(module: nn.Module) -> Iterator[nn.Module]:
+    """The largest modules inside a module in which there are parameters and none is trained."""
+    parameters = list(module.parameters())
+    if parameters and not any(p.requires_grad for p in parameters):
+        yield module
+    elif parameters:
+        for child in module.children():
+            yield from frozen_modules(child)
+
 
 TINY_SIDE = 16
 
@@ -131,6 +185,8 @@ class Dataset(ABC):
     shape: tuple[int, ...]
     classes: int | None = None
     """The number of classes of the labels; None for data without labels."""
+    class_names: Sequence[str] | None = None
+    """What the classes are called, in order; None for their numbers."""
     size: int | None = None
     """The number of samples; None for a density, which never ends."""
     channel_classes: int | None = None
@@ -156,9 +212,10 @@ class Dataset(ABC):
 class Described(Dataset):
     """What is known of a data set that is not at hand: enough to build networks for it, and to sample them."""
 
-    def __init__(self, shape: Sequence[int], classes: int | None) -> None:
+    def __init__(self, shape: Sequence[int], classes: int | None, class_names: Sequence[str] | None = None) -> None:
         self.shape = tuple(shape)
         self.classes = classes
+        self.class_names = class_names
 
 
 class ArrayDataset(Dataset):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class Composition:
         networks: The networks as they were built.
         parts: What the procedure sees: the networks in the run's precision, the distance, the constraints.
         phases: The phases of an iteration.
+        procedure: Whose phases they are.
         device: Where all of it lies.
         group: The processes that train it together.
     """
@@ -44,8 +46,14 @@ class Composition:
     networks: Mapping[str, nn.Module]
     parts: Parts
     phases: Sequence[Phase]
+    procedure: Procedure
     device: torch.device
     group: Group = ALONE
+
+    @functools.cached_property
+    def drawn(self) -> Dataset:
+        """What batches are drawn from: the data set, or what the procedure makes of it when it is first needed."""
+        return self.procedure.drawn(self.parts, self.dataset)
 
     def batch(self, **fields: Any) -> Batch:
         """A game of this composition's critic, with its distance's witness. See `Batch` for the fields."""
@@ -88,8 +96,19 @@ def compose(
         constraints=constraints,
         every={choice.name: choice.settings[EVERY] for choice in recipe.constraints},
         critic_steps=training.train.critic_steps,
+        seed=training.train.seed,
     )
-    return Composition(recipe, training, dataset, networks, parts, procedure.phases(parts), device, group)
+    return Composition(
+        recipe,
+        training,
+        dataset,
+        networks,
+        parts,
+        procedure.phases(parts),
+        procedure,
+        device,
+        group,
+    )
 
 
 def _procedure(components: Components, recipe: Recipe) -> Procedure:
@@ -175,10 +194,11 @@ def _refuse_unwanted(components: Components, recipe: Recipe, wants: Mapping[str,
     for name in (*recipe.parts, *({"generator", "critic"} & set(recipe.axes))):
         if name not in wants:
             raise BadRecipe(f"the procedure wants no part '{name}'; it wants {', '.join(wants)}.")
-    named = [n for n in wants if n in recipe.axes and n not in components.given]
-    factories = [components.plugins.component(wants[n].hook, recipe.axes[n].name) for n in named]
+    chosen = {n: _chosen(n, want, recipe) for n, want in wants.items() if n not in components.given}
+    named = {n: choice.name for n, choice in chosen.items() if choice}
+    factories = [components.plugins.component(wants[n].hook, name) for n, name in named.items()]
     if "backbone" in recipe.axes and not any("backbone" in context_of(factory) for factory in factories):
-        names = " nor ".join(f"{n} '{recipe.axes[n].name}'" for n in named)
+        names = " nor ".join(f"{n} '{name}'" for n, name in named.items())
         raise BadRecipe(f"a backbone is named, but {names} stands on one; say --critic backbone-heads.")
 
 

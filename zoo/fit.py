@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from zoo.board import board
+from zoo.checkpoints import VALIDATION
 from zoo.devices import seeded, too_large
 from zoo.errors import Diverged, OutOfMemory, SaveFailed
 from zoo.fingerprints import CONTENT, fingerprint, refuse_other_data
@@ -25,6 +26,7 @@ from zoo.rollback import Rollback
 from zoo.spikes import Spikes
 from zoo.stopping import Stop
 from zoo.trainer import Trainer
+from zoo.validating import Validation
 
 Row = Mapping[str, Any]
 
@@ -82,6 +84,7 @@ class Fit:
         self._group = trainer.group
         self._hearers = [folder.log, *([on_log] if on_log and folder.writes else [])]
         self._rollback = Rollback(trainer, folder)
+        self._validation = Validation(trainer)
         self._content = fingerprint(trainer.composition.dataset, trainer.composition.recipe.axes["dataset"])
         self._progress = progress and folder.writes
         self._profile = Profile(folder.path / TRACE, trainer.composition.device) if profile and folder.writes else None
@@ -130,6 +133,8 @@ class Fit:
         refuse_other_data(state["data"], self._content, self.folder.path)
         self.trainer.load_state_dict(state)
         self._rollback.restore(state)
+        if VALIDATION in state:
+            self._validation.load_state_dict(state[VALIDATION])
         self._saved = self.trainer.iteration
         self._seconds = state.get("seconds", 0.0)
         self.folder.tidy()
@@ -158,8 +163,7 @@ class Fit:
         try:
             while self.trainer.iteration < self._train.steps and not self._ends():
                 self._iterate(bar, iterate)
-            if self._saved != self.trainer.iteration:
-                self._save()
+            self._save()
         except Diverged as error:
             self._rollback.go_back(error)
             self._note("running")
@@ -170,7 +174,7 @@ class Fit:
         return True
 
     def _ends(self) -> bool:
-        return self._agreement.agreed(self._stop.wanted, self.trainer.iteration)
+        return self._validation.ended or self._agreement.agreed(self._stop.wanted, self.trainer.iteration)
 
     def _iterate(self, bar: Any, iterate: Iterate) -> None:
         step = self.trainer.iteration + 1
@@ -181,6 +185,8 @@ class Fit:
         bar.update()
         if due_log:
             self._log(bar)
+        if self._validation.due(step):
+            self._validate()
         if last or _due(step, self._train.sample_every):
             with self._aside():
                 self._picture = preview(self.trainer, self.folder) or self._picture
@@ -189,7 +195,7 @@ class Fit:
 
     def _end(self, seconds: float) -> Outcome:
         step = self.trainer.iteration
-        state = "finished" if step >= self._train.steps else "interrupted"
+        state = "finished" if step >= self._train.steps or self._validation.ended else "interrupted"
         self._note(state)
         self._group.wait()
         distance = self.trainer.composition.parts.distance
@@ -229,14 +235,27 @@ class Fit:
             self.trainer.say(text)
         bar.set_postfix({k: f"{v:.3g}" for k, v in means.items() if "loss" in k}, refresh=False)
 
+    def _validate(self) -> None:
+        with self._aside():
+            figures = self._validation.measure()
+        if figures:
+            row = {"step": self.trainer.iteration, **figures, "time": round(time.time(), 3)}
+            for hear in self._hearers:
+                hear(row)
+            if self._validation.improved:
+                self._save()
+
     def _save(self) -> None:
+        if self._saved == self.trainer.iteration:
+            return
         self.trainer.refuse_divergence()
         self.trainer.refuse_difference()
         with self._aside():
             state = self.trainer.state_dict()
             state["data"][CONTENT] = self._content
             state |= {"seconds": self._seconds, ROLLBACKS: list(self._rollback.done)}
-            self.folder.save(self.trainer.iteration, state, self._train.keep)
+            state[VALIDATION] = self._validation.state_dict()
+            self.folder.save(self.trainer.iteration, state, self._train.keep, self._validation.best_step)
         self._saved = self.trainer.iteration
 
     @contextlib.contextmanager

@@ -14,7 +14,15 @@ from typing import Any
 
 import tomli_w
 
-from zoo.checkpoints import checkpoint_in, hash_of, read_checkpoint, remove_checkpoint, steps_in, write_checkpoint
+from zoo.checkpoints import (
+    best_step,
+    checkpoint_in,
+    hash_of,
+    read_checkpoint,
+    remove_checkpoint,
+    steps_in,
+    write_checkpoint,
+)
 from zoo.errors import BadRun, RunExists
 from zoo.locks import is_held, lock_of, taken
 from zoo.recipe import DOWNLOAD, Recipe, read_table
@@ -153,8 +161,8 @@ class Folder:
         """The steps of the checkpoints there are, ascending."""
         return steps_in(self.checkpoints)
 
-    def save(self, step: int, state: Mapping[str, Any], keep: int) -> Path:
-        """Writes a checkpoint and removes all but the newest `keep`.
+    def save(self, step: int, state: Mapping[str, Any], keep: int, spared: int | None = None) -> Path:
+        """Writes a checkpoint and removes all but the newest `keep` and the one of a step that is to be spared.
 
         Raises:
             SaveFailed: It could not be written, for want of space perhaps; the older ones are intact.
@@ -164,15 +172,16 @@ class Folder:
             if self.metrics.is_file():
                 sync(self.metrics)  # A checkpoint never knows of more lines of metrics than there are.
         write_checkpoint(path, state)
-        self.prune(keep)
+        self.prune(keep, spared)
         return path
 
-    def prune(self, keep: int) -> None:
-        """Removes all checkpoints but the newest `keep`, and hashes of checkpoints that the user removed."""
+    def prune(self, keep: int, spared: int | None = None) -> None:
+        """Removes all checkpoints but the newest `keep` and a spared one, and hashes of what the user removed."""
         steps = self.steps()
-        for old in steps[:-keep]:
-            remove_checkpoint(checkpoint_in(self.checkpoints, old))
-        kept = {hash_of(checkpoint_in(self.checkpoints, step)) for step in steps[-keep:]}
+        old = {step for step in steps[:-keep] if step != spared}
+        for step in old:
+            remove_checkpoint(checkpoint_in(self.checkpoints, step))
+        kept = {hash_of(checkpoint_in(self.checkpoints, step)) for step in steps if step not in old}
         for file in set(self.checkpoints.glob(hash_of(Path("step-*.pt")).name)) - kept:
             file.unlink(missing_ok=True)
 
@@ -190,6 +199,12 @@ class Folder:
             raise BadRun(f"{self.path} has no checkpoint of step {step}; it has {', '.join(map(str, steps))}.")
         chosen = steps[-1] if step is None else step
         return read_checkpoint(checkpoint_in(self.checkpoints, chosen), self._advice(chosen, steps))
+
+    def load_best(self) -> dict[str, Any]:
+        """The checkpoint that was best by validation; the newest where there is no validation. See `load`."""
+        newest = self.load()
+        best = best_step(newest)
+        return newest if best == newest["iteration"] else self.load(best)
 
     def _advice(self, damaged: int, steps: list[int]) -> str:
         """What to do when a checkpoint cannot be read."""
@@ -219,7 +234,7 @@ class Onlooker(Folder):
     def forget_after(self, step: int) -> None:
         """Nothing."""
 
-    def save(self, step: int, state: Mapping[str, Any], keep: int) -> Path:
+    def save(self, step: int, state: Mapping[str, Any], keep: int, spared: int | None = None) -> Path:
         """Nothing; returns where the checkpoint is."""
         return checkpoint_in(self.checkpoints, step)
 
@@ -235,7 +250,7 @@ class Onlooker(Folder):
     def tidy(self) -> None:
         """Nothing."""
 
-    def prune(self, keep: int) -> None:
+    def prune(self, keep: int, spared: int | None = None) -> None:
         """Nothing."""
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from zoo.components import Backbone, Critic, Dataset, Distance, Generator, LipschitzConstraint
     from zoo.metrics import Metric
     from zoo.procedures import Procedure
@@ -43,6 +45,11 @@ def distance() -> Mapping[str, Callable[..., Distance]]:  # type: ignore[empty-b
 @hookspec
 def backbone() -> Mapping[str, Callable[..., Backbone]]:  # type: ignore[empty-body]
     """Backbones: networks that turn images into feature maps, for critics to stand on."""
+
+
+@hookspec
+def network() -> Mapping[str, Callable[..., nn.Module]]:  # type: ignore[empty-body]
+    """Networks: any other part that a procedure wants, such as a classifier."""
 
 
 @hookspec

@@ -79,10 +79,12 @@ def evidence_of(run: Run, n: int, seed: int = 0) -> Evidence:
         draw_real=lambda: real_sample(dataset, size, Draws(seed)),
         draw_fake=lambda: fake_sample(run, size, seed + 1),
         dataset=dataset,
-        conditional=is_conditional(networks["generator"]),
+        conditional="generator" in networks and is_conditional(networks["generator"]),
         critic=None if critic is None else critic.cpu().eval(),
         constraints=run.composition.parts.constraints,
         draws=Draws(seed + 2),
+        generates="generator" in networks,
+        test=lambda: run.composition.procedure.test(run.composition.parts, dataset),
     )
 
 
@@ -135,6 +137,8 @@ def evaluate(metrics: Mapping[str, Metric], evidence: Evidence, floors: int = FL
 
 def refuse(name: str, metric: Metric, evidence: Evidence) -> None:
     """Raises IncompatibleParts if a metric does not fit, before a sample is made."""
+    if metric.compares and not evidence.generates:
+        raise IncompatibleParts(f"{name} compares generated samples with real ones, and this run generates none.")
     if evidence.size < metric.least:
         raise IncompatibleParts(f"{name} needs {metric.least} samples of each kind; there are {evidence.size}.")
     try:

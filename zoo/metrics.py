@@ -47,6 +47,8 @@ class Evidence:
         critic: The trained critic, in evaluation mode; None if there is none.
         constraints: The critic's Lipschitz constraints, by name.
         draws: Random numbers for the metric itself.
+        generates: Whether there is something that makes samples to be judged.
+        test: The figures that a run's procedure has about samples that it kept for the end; None if it keeps none.
     """
 
     shape: tuple[int, ...]
@@ -59,6 +61,8 @@ class Evidence:
     critic: nn.Module | None = None
     constraints: Mapping[str, LipschitzConstraint] = field(default_factory=dict)
     draws: Draws = field(default_factory=Draws)
+    generates: bool = True
+    test: Callable[[], Mapping[str, float]] | None = None
     _kept: dict[str, Sample] = field(default_factory=dict, repr=False, compare=False)
 
     @property

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo.errors import BadRecipe
+from zoo.procedures import Layer
 from zoo.training import Training, factor, load_optimizer
 
 
@@ -17,20 +18,18 @@ class Optimizers(Mapping[str, torch.optim.Optimizer]):
 
     Args:
         training: The training settings.
-        parameters: What each phase trains.
+        layers: What each phase trains, in groups.
         capturable: Whether they need the form that can be recorded as a CUDA graph.
 
     Raises:
         BadRecipe: A phase has nothing to train, or `train.optimizers` names no phase.
     """
 
-    def __init__(
-        self, training: Training, parameters: Mapping[str, Sequence[nn.Parameter]], capturable: bool = False
-    ) -> None:
-        _refuse_unknown(training.optimizers, parameters)
-        _refuse_empty(parameters)
+    def __init__(self, training: Training, layers: Mapping[str, Sequence[Layer]], capturable: bool = False) -> None:
+        _refuse_unknown(training.optimizers, layers)
+        _refuse_empty(layers)
         self._schedule = training.train.schedule
-        self._optimizers = {name: training.build(name, inputs, capturable) for name, inputs in parameters.items()}
+        self._optimizers = {name: training.build(name, each, capturable) for name, each in layers.items()}
         self._rates = {name: [float(g["lr"]) for g in each.param_groups] for name, each in self._optimizers.items()}
         self.rate_factor = 1.0
         """What all learning rates are multiplied by, beside their schedule; lower after a rollback."""
@@ -72,7 +71,7 @@ def _refuse_unknown(named: Iterable[str], phases: Mapping[str, Any]) -> None:
             raise BadRecipe(f"train.optimizers.{name}: no phase has that name; the phases: {', '.join(phases)}.")
 
 
-def _refuse_empty(parameters: Mapping[str, Sequence[nn.Parameter]]) -> None:
-    for name, inputs in parameters.items():
-        if not inputs:
+def _refuse_empty(layers: Mapping[str, Sequence[Layer]]) -> None:
+    for name, each in layers.items():
+        if not each:
             raise BadRecipe(f"the {name} phase has nothing to train: all of its parameters are frozen.")

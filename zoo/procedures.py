@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
 from zoo.batch import Batch
-from zoo.components import Distance, LipschitzConstraint
+from zoo.components import Dataset, Distance, LipschitzConstraint
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Parts(Mapping[str, nn.Module]):
         constraints: The Lipschitz constraints, by name.
         every: A constraint's penalty is due every so many critic steps.
         critic_steps: Critic steps per iteration.
+        seed: The run's seed, for random choices that a procedure makes once.
     """
 
     networks: Mapping[str, nn.Module]
@@ -60,6 +61,7 @@ class Parts(Mapping[str, nn.Module]):
     constraints: Mapping[str, LipschitzConstraint] = field(default_factory=dict)
     every: Mapping[str, int] = field(default_factory=dict)
     critic_steps: int = 1
+    seed: int = 0
 
     def __getitem__(self, name: str) -> nn.Module:
         return self.networks[name]
@@ -78,6 +80,23 @@ class Parts(Mapping[str, nn.Module]):
 
 
 @dataclass(frozen=True)
+class Layer:
+    """Parameters of a phase that are trained alike.
+
+    Attributes:
+        name: What it is called where its learning rate is told.
+        parameters: Its parameters, of parts that the phase trains.
+        rate: What the phase's learning rate is multiplied by.
+        since: The share of the run's iterations after which it is trained, from 0; until then it is frozen.
+    """
+
+    name: str
+    parameters: Sequence[nn.Parameter]
+    rate: float = 1.0
+    since: float = 0.0
+
+
+@dataclass(frozen=True)
 class Phase:
     """One kind of optimiser step of an iteration.
 
@@ -90,6 +109,7 @@ class Phase:
         lazy: A loss term of that name is computed every k-th step, times k.
         after: Called after each optimiser step.
         estimates: Whether the distance's estimate is taken in this phase.
+        layers: What of the parts is trained, and how; all parameters alike if there is none.
     """
 
     name: str
@@ -100,6 +120,7 @@ class Phase:
     lazy: Mapping[str, int] = field(default_factory=dict)
     after: Callable[[], None] | None = None
     estimates: bool = False
+    layers: Sequence[Layer] = ()
 
 
 class Procedure(ABC):
@@ -112,3 +133,15 @@ class Procedure(ABC):
     @abstractmethod
     def phases(self, parts: Parts) -> list[Phase]:
         """The phases of an iteration, in order."""
+
+    def drawn(self, parts: Parts, dataset: Dataset) -> Dataset:
+        """What batches are drawn from: the data set, or what the procedure makes of it, such as a part of it."""
+        return dataset
+
+    def test(self, parts: Parts, dataset: Dataset) -> Mapping[str, float]:
+        """Figures about samples that neither train nor validate, by name; none if it keeps none."""
+        return {}
+
+    def validate(self, parts: Parts, dataset: Dataset) -> Mapping[str, float]:
+        """Figures about samples that are held out, by name, the first one higher for better; none if it has none."""
+        return {}

@@ -15,7 +15,7 @@ from zoo.devices import built
 from zoo.errors import BadData, BadRecipe, BadSetting, BrokenPlugin
 from zoo.metrics import Metric
 from zoo.plugins import Plugins
-from zoo.procedures import About, Procedure
+from zoo.procedures import About, Procedure, Want
 from zoo.recipe import (
     ARGUMENT,
     AXES,
@@ -122,15 +122,21 @@ class Components:
         axes = {axis: self._axis(axis, recipe) for axis in AXES if axis in recipe.axes or axis in self.given}
         axes.setdefault("procedure", Choice("adversarial"))
         procedure: Procedure = self.given.get("procedure") or self.make("procedure", axes["procedure"])
-        hooks = {name: want.hook for name, want in procedure.wants(about(dataset)).items()}
+        wants = procedure.wants(about(dataset))
         given = tuple(Choice(name, {EVERY: 1}) for name in self.given_constraints())
         return replace(
             recipe,
             axes=axes,
             constraints=tuple(self._constraint(choice) for choice in recipe.constraints) + given,
-            parts={n: self._choice(hooks[n], c) if n in hooks else c for n, c in recipe.parts.items()},
+            parts=self._parts(recipe, wants),
             train=Training.of(recipe.train).table(),
         )
+
+    def _parts(self, recipe: Recipe, wants: Mapping[str, Want]) -> dict[str, Choice]:
+        """The parts that are named, and those that the procedure takes where none is named."""
+        defaults = {n: Choice(want.default) for n, want in wants.items() if want.default and n not in self.given}
+        chosen = {n: choice for n, choice in defaults.items() if n not in recipe.axes} | dict(recipe.parts)
+        return {n: self._choice(wants[n].hook, each) if n in wants else each for n, each in chosen.items()}
 
     def _axis(self, axis: str, recipe: Recipe) -> Choice:
         if axis in self.given:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.components import Dataset, Described, is_conditional
 from zoo.compose import Composition, compose
@@ -56,10 +56,12 @@ class Run:
             labels: Class indices for a conditional generator, repeated until there are `n`; random if None.
 
         Raises:
-            UsageError: `n` is below 1, or labels are given that the generator or the data does not have.
+            UsageError: There is no generator, `n` is below 1, or labels are given that it or the data does not have.
         """
         if n < 1:
             raise UsageError(f"the number of samples must be at least 1, not {n}.")
+        if "generator" not in self.composition.networks:
+            raise UsageError(f"{self.folder.path} has no generator to draw samples from.")
         draws = Draws(seed, self.composition.device)
         condition = self._condition(n, draws, labels)
         generator: Any = self.composition.networks["generator"]
@@ -124,7 +126,7 @@ def load(
     Args:
         path: The run folder.
         device: Where it is put: `auto`, `cpu`, `cuda`, `mps`.
-        step: Which checkpoint; the newest if None.
+        step: Which checkpoint; the best by validation if None, the newest where there is no validation.
         plugins: Where components are looked up; the installed ones if None.
         given: Parts that are no plugins, by axis, as they were given to `zoo.train`.
 
@@ -142,25 +144,30 @@ def load(
     (3, 2)
     """
     folder = Folder.open(Path(path))
-    state = folder.load(step)
+    state = folder.load_best() if step is None else folder.load(step)
     mine = split_given(given or {})[1]
     if "generator" in mine:
         # The checkpoint's weights are loaded into a copy: the caller's own generator stays as it is.
         mine["generator"] = copy.deepcopy(mine["generator"])
     components = Components(plugins or installed(), mine)
-    data = Described(state["data"]["shape"], state["data"]["classes"])
+    about = state["data"]
+    data = Described(about["shape"], about["classes"], about.get("class_names"))
     with_data = Components(components.plugins, {"dataset": data, **components.given})
     composition = replace(rebuild(folder, with_data, resolve_device(device)), recipe=folder.recipe())
     averaged = state.get("average") is not None
     weights = {**state["networks"], "generator": state["average"]} if averaged else state["networks"]
+    load_weights({n: each for n, each in composition.networks.items() if n not in mine or n == "generator"}, weights)
+    return Run(folder, composition, state["iteration"], averaged, components, state.get("seconds", 0.0))
+
+
+def load_weights(networks: Mapping[str, nn.Module], weights: Mapping[str, Any]) -> None:
+    """Gives networks their weights by name, and puts them in evaluation mode. Raises BadCheckpoint."""
     try:
-        for name, network in composition.networks.items():
-            if name not in mine or name == "generator":
-                network.load_state_dict(weights[name])
-                network.eval()
+        for name, network in networks.items():
+            network.load_state_dict(weights[name])
+            network.eval()
     except (RuntimeError, TypeError, KeyError) as error:
         raise BadCheckpoint(f"the checkpoint does not fit the recipe beside it: {error}") from error
-    return Run(folder, composition, state["iteration"], averaged, components, state.get("seconds", 0.0))
 
 
 def rebuild(

@@ -29,6 +29,7 @@ from zoo.optimizers import Optimizers
 from zoo.precision import COSINE, ERROR
 from zoo.procedures import Phase
 from zoo.sets import Gathered
+from zoo.trainable import Trainable
 
 
 class Trainer:
@@ -52,17 +53,13 @@ class Trainer:
         """The distance's estimate in the last critic step of the last iteration that was asked for one."""
         seed, device = self.train.seed, composition.device
         self.draws = Draws(derived(seed, "noise"), device, self.group)
-        self.batches = Batches(composition.dataset, device, derived(seed, "data"), self.train.flip, self.group)
+        self.batches = Batches(composition.drawn, device, derived(seed, "data"), self.train.flip, self.group)
         self.schedule_steps = self.train.schedule_steps or self.train.steps
         self._source = GradientSource(composition, self.draws, self.batches, self.say)
-        self._parameters = {
-            name: [p for p in network.parameters() if p.requires_grad] for name, network in composition.networks.items()
-        }
-        inputs = {phase.name: self._inputs(phase) for phase in composition.phases}
-        self.optimizers = Optimizers(composition.training, inputs, self._source.records_steps)
+        self.trainable = Trainable(composition.networks, composition.phases, self.schedule_steps)
+        self.optimizers = Optimizers(composition.training, self.trainable.layers, self._source.records_steps)
         self._counts = {phase.name: 0 for phase in composition.phases}
         self._listeners = [c for c in composition.parts.stateful if _listens(c)]
-        self._training: tuple[str, ...] | None = None
         self._history = History(device)
         generator, decay = composition.networks.get("generator"), self.train.average
         self.average = Average(generator, decay) if generator is not None and decay else None
@@ -108,10 +105,7 @@ class Trainer:
 
     def release(self) -> None:
         """Gives the parts back as they came: what was trainable is trainable again."""
-        for parameters in self._parameters.values():
-            for parameter in parameters:
-                parameter.requires_grad_(True)
-        self._training = None
+        self.trainable.release()
         for handle in self._together:
             handle.remove()
 
@@ -128,10 +122,10 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a bit-exact continuation needs, as plain tensors and numbers."""
-        parts = self.composition.parts
+        parts, dataset = self.composition.parts, self.composition.dataset
         return {
             "format": FORMAT,
-            "data": {"shape": list(self.composition.dataset.shape), "classes": self.composition.dataset.classes},
+            "data": {"shape": list(dataset.shape), "classes": dataset.classes, "class_names": dataset.class_names},
             "iteration": self.iteration,
             "counts": dict(self._counts),
             "schedule_steps": self.schedule_steps,
@@ -174,15 +168,17 @@ class Trainer:
         self._history.load_state_dict(state["history"])
 
     def _inputs(self, phase: Phase) -> list[nn.Parameter]:
-        return [parameter for part in phase.trains for parameter in self._parameters[part]]
+        return self.trainable.of(phase, self.iteration)
 
     def _step(self, phase: Phase, estimate: bool) -> None:
-        self._train_only(phase.trains)
+        self.trainable.only(phase, self.iteration)
         due = self._due(phase)
-        found = None if estimate else self._source.replay(phase, due, lambda: self._moves(phase))
+        # What is compiled or recorded is so for the parameters that were trained at first.
+        eager = estimate or self.trainable.thaws(phase)
+        found = None if eager else self._source.replay(phase, due, lambda: self._moves(phase))
         if found is None:
             self.optimizers[phase.name].zero_grad(set_to_none=True)
-            found, batch = self._source.evaluate(phase, due, self._inputs(phase), self.iteration, eager=estimate)
+            found, batch = self._source.evaluate(phase, due, self._inputs(phase), self.iteration, eager=eager)
             if self.group.size > 1:
                 found = self._shared(phase, found)
             if estimate:
@@ -249,15 +245,6 @@ class Trainer:
         count = self._counts[phase.name]
         return frozenset(term for term, every in phase.lazy.items() if count % every == 0)
 
-    def _train_only(self, trained: tuple[str, ...]) -> None:
-        """Freezes all but the named parts; what was frozen when it was built stays so."""
-        if trained == self._training:
-            return
-        for name, parameters in self._parameters.items():
-            for parameter in parameters:
-                parameter.requires_grad_(name in trained)
-        self._training = trained
-
     @torch.no_grad()
     def _estimate(self, batch: Batch) -> None:
         distance = self.composition.parts.distance
@@ -267,7 +254,7 @@ class Trainer:
         self.estimate = torch.stack(known).mean() if known else None
 
     def _note_agreement(self, phase: Phase) -> None:
-        self._train_only(phase.trains)
+        self.trainable.only(phase, self.iteration)
         found = self._source.agreement(phase, self._due(phase), self._inputs(phase), self.iteration)
         for name, value in zip((COSINE, ERROR), found, strict=True):
             self._history.add(phase.name, name, self.iteration, value)

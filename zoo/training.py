@@ -13,6 +13,7 @@ from torch import nn
 
 from zoo.augment import Operation
 from zoo.errors import BadSetting, UnknownName
+from zoo.procedures import Layer
 from zoo.recipe import Choice, choice_table
 from zoo.settings import Setting, resolve
 from zoo.toml import fits
@@ -56,10 +57,15 @@ class Train:
     ] = 0.0
     noise_until: Annotated[float, Setting("share of the iterations after which the noise is gone", gt=0, le=1)] = 0.5
     flip: Annotated[bool, Setting("mirror half of the real images left to right, at random")] = False
+    init_from: Annotated[str, Setting("a run that networks have their first weights from; empty for none")] = ""
     seed: Annotated[int, Setting("what every random number follows from", ge=0)] = 0
     log_every: Annotated[int, Setting("iterations between two lines of metrics", ge=1)] = 50
     sample_every: Annotated[int, Setting("iterations between two sample pictures; 0 for the end only", ge=0)] = 1000
     checkpoint_every: Annotated[int, Setting("iterations between two checkpoints; 0 for the end only", ge=0)] = 1000
+    validate_every: Annotated[
+        int, Setting("iterations between two validations, where samples are held out; 0 for none", ge=0)
+    ] = 100
+    patience: Annotated[int, Setting("validations without a better one that end a run; 0 for none", ge=0)] = 0
     keep: Annotated[int, Setting("checkpoints that are kept", ge=1)] = 2
     on_divergence: Annotated[
         Literal["stop", "rollback"], Setting("stop, or go on from the last checkpoint with lower learning rates")
@@ -100,23 +106,30 @@ class Training:
             table["optimizers"] = {phase: choice.table() for phase, choice in self.optimizers.items()}
         return table
 
-    def build(self, phase: str, parameters: Iterable[nn.Parameter], capturable: bool = False) -> torch.optim.Optimizer:
-        """The optimiser of a phase, fused where torch has it so; `capturable` has all of its state on the device."""
+    def build(self, phase: str, layers: Sequence[Layer], capturable: bool = False) -> torch.optim.Optimizer:
+        """The optimiser of a phase, a group for each layer that has parameters.
+
+        It is fused where torch has it so; `capturable` has all of its state on the device.
+        """
         choice = self.optimizers.get(phase, self.optimizer)
         factory = _optimizer_class(choice.name, f"train.optimizers.{phase}")
         settings = dict(choice.settings)
-        parameters = list(parameters)
+        parameters = [parameter for layer in layers for parameter in layer.parameters]
         known = inspect.signature(factory).parameters
         if "fused" in known and not NOT_FUSED & set(settings) and _fusible(parameters):
             settings["fused"] = True
         if capturable:
             settings |= {"capturable": True, "lr": torch.tensor(settings["lr"], device=parameters[0].device)}
         try:
-            return factory(parameters, **settings)
+            optimizer = factory(_groups(layers), **settings)
         except (TypeError, ValueError, IndexError, RuntimeError) as error:
             raise BadSetting(
                 f"the optimiser {choice.name} of the phase {phase} refuses its settings: {error}"
             ) from error
+        for group, layer in zip(optimizer.param_groups, layers, strict=True):
+            if layer.rate != 1:
+                group["lr"] = group["lr"] * layer.rate
+        return optimizer
 
     def not_capturable(self, phases: Iterable[str]) -> str:
         """Why an optimiser of these phases cannot be part of a CUDA graph; empty if all can."""
@@ -126,6 +139,10 @@ class Training:
             if "capturable" not in known:
                 return f"the optimiser {name} has no form that can be recorded"
         return ""
+
+
+def _groups(layers: Sequence[Layer]) -> list[dict[str, Any]]:
+    return [{"params": list(layer.parameters)} for layer in layers]
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:

@@ -19,6 +19,8 @@ COMMANDS = {
     "search": ("zoo.cli.catalogue", "search", "The catalogue of plugins, installed or not."),
     "show": ("zoo.cli.show", "show", "What a component is, and its settings."),
     "train": ("zoo.cli.train", "train", "Compose a GAN by name and train it."),
+    "finetune": ("zoo.cli.finetune", "finetune", "Tune a backbone to labelled images, and test it."),
+    "predict": ("zoo.cli.finetune", "predict", "Say which class pictures are of."),
     "sample": ("zoo.cli.sample", "sample", "Draw samples from a run."),
     "runs": ("zoo.cli.sample", "runs", "The runs in a folder."),
     "evaluate": ("zoo.cli.evaluate", "evaluate", "Measure the samples of a run, beside what real ones get."),

@@ -158,7 +158,7 @@ def _start(variant: str, options: dict[str, Any]) -> None:
         allow_incompatible=options["allow_incompatible"],
     )
     if options["dry_run"]:
-        _print_composition(composition, options["json_"])
+        print_composition(composition, options["json_"])
         return
     path = run_path(options["out"], options["name"], composition.recipe)
     outcome = start(composition, path, progress=not options["quiet"], profile=options["profile"])
@@ -174,7 +174,8 @@ def _table(variant: str, options: dict[str, Any]) -> Table:
     return layered([named_table(variant), normalized(above, "the command line")])
 
 
-def _print_composition(composition: Any, json_: bool) -> None:
+def print_composition(composition: Any, json_: bool) -> None:
+    """Prints a resolved recipe, and how large its networks are."""
     from zoo.trainer import parameter_count
 
     sizes = {name: parameter_count([network]) for name, network in composition.networks.items()}

@@ -151,6 +151,8 @@ class Drafting:
             conditional="generator" in networks and is_conditional(networks["generator"]),
             critic=networks.get("critic"),
             constraints=composition.parts.constraints,
+            generates="generator" in networks,
+            test=lambda: composition.procedure.test(composition.parts, self._data.dataset),
         )
 
     def _run(self, path: Path, label: str) -> Draft:

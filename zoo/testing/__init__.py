@@ -22,6 +22,7 @@ from zoo.testing import (  # noqa: F401 - each registers its checks, in this ord
     generator_checks,
     critic_checks,
     backbone_checks,
+    classifier_checks,
     dataset_checks,
     metric_checks,
     procedure_checks,
@@ -43,6 +44,7 @@ from zoo.testing.kit import (
     check_generator,
     check_lipschitz_constraint,
     check_metric,
+    check_network,
     check_procedure,
     check_variant,
 )
@@ -66,6 +68,7 @@ __all__ = [
     "check_generator",
     "check_lipschitz_constraint",
     "check_metric",
+    "check_network",
     "check_procedure",
     "check_variant",
 ]

@@ -28,7 +28,7 @@ SHAPES = ((2,), (1,), (1, 8, 8), GREY, COLOURED)
 """The shapes of samples that networks are tried with."""
 IMAGES = tuple(shape for shape in SHAPES if len(shape) == 3)
 CLASSES = 3
-NETWORKS = ("generator", "critic", "backbone")
+NETWORKS = ("generator", "critic", "backbone", "network")
 
 
 class SmallBackbone(Backbone):

@@ -90,4 +90,5 @@ def small_composition(
     copies = {name: copy.deepcopy(network) for name, network in networks.items()}
     parts = Parts(networks=copies, distance=SmallDistance(), critic_steps=2)
     phases = procedure.phases(parts)
-    return Composition(Recipe(), training, small_data(shape), copies, parts, phases, torch.device("cpu"))
+    data, device = small_data(shape), torch.device("cpu")
+    return Composition(Recipe(), training, data, copies, parts, phases, procedure, device)

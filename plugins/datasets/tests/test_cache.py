@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from zoo_datasets import cache, folders, pictures
+from zoo_datasets import cache, folders
 from zoo_datasets.cache import cached_images
 from zoo_datasets.folders import image_folder
 
-from zoo import BadData, SaveFailed
+from zoo import BadData, SaveFailed, images
 
 SHAPE = (5, 1, 4, 4)
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -40,8 +40,8 @@ def photos(tmp_path):
 @pytest.fixture
 def decoded(monkeypatch):
     """What has been decoded since, one entry a picture."""
-    entries, pixels = [], pictures.pixels
-    monkeypatch.setattr(folders, "pixels", lambda *given: entries.append(1) or pixels(*given))
+    entries, read_image = [], images.read_image
+    monkeypatch.setattr(folders, "read_image", lambda *given: entries.append(1) or read_image(*given))
     return entries
 
 

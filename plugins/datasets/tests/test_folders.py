@@ -10,7 +10,7 @@ from torchvision.transforms import functional as transforms
 from zoo_datasets import pictures
 from zoo_datasets.folders import image_folder
 
-from zoo import BadData
+from zoo import BadData, images
 
 
 @pytest.fixture(autouse=True)
@@ -177,7 +177,7 @@ def test_broken_images_are_counted_and_the_first_are_named(tmp_path):
 
 def test_a_picture_with_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     save(tmp_path / "vast.png", np.zeros((60, 50, 3)))
-    monkeypatch.setattr(pictures, "PIXEL_LIMIT", 2999)
+    monkeypatch.setattr(images, "PIXEL_LIMIT", 2999)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # as other libraries do
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda picture: pytest.fail("it was decoded"))
     with pytest.raises(BadData, match=r"1 of 1 images.*vast\.png \(50x60 are more than 2,999 pixels"):

@@ -5,18 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import torch
-from torch import Tensor
 
 from zoo import ArrayDataset, BadData, Setting
+from zoo.images import read_image
 from zoo_datasets.cache import cached_images
 from zoo_datasets.paths import expanded
-from zoo_datasets.pictures import Put, decode_all, pixels, upright
-
-if TYPE_CHECKING:
-    import numpy as np
+from zoo_datasets.pictures import Put, decode_all
 
 _FORMAT = 1
 """What `_key` names changes with how images are decoded here."""
@@ -53,15 +50,11 @@ def image_folder(
         )
 
     shape = (len(names), channels, side, side)
-    return ArrayDataset(cached_images(_key(folder, names, shape), shape, fill), _labels(names), mapped=True)
-
-
-def read_image(file: Path, side: int, channels: int) -> np.ndarray:
-    """A picture's pixels, uint8 `(channels, side, side)`."""
-    from PIL import Image
-
-    with Image.open(file) as picture:
-        return pixels(upright(picture), side, channels)
+    classes = _classes(names)
+    labels = torch.tensor([classes.index(name.split("/")[0]) for name in names]) if classes else None
+    dataset = ArrayDataset(cached_images(_key(folder, names, shape), shape, fill), labels, mapped=True)
+    dataset.class_names = classes or None
+    return dataset
 
 
 def _folder(path: str) -> Path:
@@ -134,9 +127,7 @@ def _beginning(file: Path) -> bytes:
         return b""
 
 
-def _labels(names: list[str]) -> Tensor | None:
-    folders = [name.split("/")[0] if "/" in name else None for name in names]
-    classes = sorted({folder for folder in folders if folder is not None})
-    if None in folders or len(classes) < 2:
-        return None
-    return torch.tensor([classes.index(str(folder)) for folder in folders])
+def _classes(names: list[str]) -> list[str]:
+    """The names of the classes; none if an image lies in no sub-folder, or all lie in one."""
+    classes = sorted({name.split("/")[0] for name in names})
+    return classes if len(classes) > 1 and all("/" in name for name in names) else []

@@ -1,10 +1,10 @@
-"""Pictures of any kind and size as uint8 arrays, decoded in threads."""
+"""Many pictures as uint8 arrays, decoded in threads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -13,55 +13,11 @@ from tqdm import tqdm
 
 from zoo import BadData, ZooError
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 Put: TypeAlias = Callable[[int, np.ndarray], None]
 """Puts the pixels of picture i in their place."""
 
-PIXEL_LIMIT = 178_956_970
-"""Pictures with more pixels are refused: a small file can hold a picture that fills the memory. Pillow has the same
-limit, but any library may lift that one for the whole process."""
 _NAMED = 5
 """So many unreadable pictures are named in the message."""
-
-
-def upright(picture: Image) -> Image:
-    """A picture turned as its camera noted.
-
-    Raises:
-        ValueError: It has too many pixels, which are then not decoded.
-    """
-    from PIL import ImageOps
-
-    if picture.width * picture.height > PIXEL_LIMIT:
-        raise ValueError(f"{picture.width}x{picture.height} are more than {PIXEL_LIMIT:,} pixels; make it smaller")
-    return ImageOps.exif_transpose(picture)
-
-
-def pixels(picture: Image, side: int | None, channels: int) -> np.ndarray:
-    """A picture as uint8 `(channels, height, width)`.
-
-    Args:
-        picture: With one to four channels of up to 8 bits; transparency is dropped.
-        side: The short side becomes so long (bicubic, antialiased), then the centre square is cut out; None
-            keeps the size.
-        channels: 1 for grey, 3 for colour.
-
-    Raises:
-        ValueError: The picture has more than 8 bits a channel, which Pillow would clip without a word.
-    """
-    from PIL import Image, ImageOps
-
-    if picture.mode[0] in "IF":
-        raise ValueError(f"mode {picture.mode} has more than 8 bits a channel; save it with 8")
-    mode = "L" if channels == 1 else "RGB"
-    if picture.mode != mode:
-        picture = picture.convert(mode)
-    if side is not None:
-        picture = ImageOps.fit(picture, (side, side), Image.Resampling.BICUBIC)
-    array = np.asarray(picture)
-    return array[None] if channels == 1 else array.transpose(2, 0, 1)
 
 
 def read_all(

@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from zoo import ArrayDataset, BadData, MissingPackage, Setting
+from zoo.images import pixels
 from zoo_datasets.arrays import channels_first
 from zoo_datasets.paths import expanded
-from zoo_datasets.pictures import pixels, read_all
+from zoo_datasets.pictures import read_all
 
 _FLAG = {"train": {"train": True}, "test": {"train": False}}
 _SPLIT = {"train": {"split": "train"}, "test": {"split": "test"}}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -68,7 +69,6 @@ class TimmBackbone(Backbone):
         self.images = _model_input(self.network, wish)
         self.stages = _stages(self.network)
         self._channels_last = getattr(self.network, "output_fmt", None) == "NHWC"
-        self._still: list[nn.Module] = []
         self.eval()
         self._refuse_size(shape, wish)
         if not wish.arguments()["pretrained"]:
@@ -81,13 +81,6 @@ class TimmBackbone(Backbone):
         """Images `(N, 1 or 3, H, W)` to one feature map `(N, channels, height, width)` a stage."""
         maps: list[Tensor] = self.network(self.images(images))
         return [m.permute(0, 3, 1, 2) for m in maps] if self._channels_last else maps
-
-    def train(self, mode: bool = True) -> TimmBackbone:
-        """Sets the mode of all but the frozen layers, which stay in evaluation mode."""
-        super().train(mode)
-        for module in self._still:
-            module.eval()
-        return self
 
     def _refuse_size(self, shape: tuple[int, ...], wish: Wish) -> None:
         side = wish.side or max(self.images.size or shape[1:])
@@ -122,18 +115,10 @@ class TimmBackbone(Backbone):
         if freeze == "all":
             self.requires_grad_(False)
         elif isinstance(freeze, int) and freeze > 0:
-            for parameter in self._parameters_of(freeze, shape):
+            if freeze > len(self.stages):
+                raise BadSetting(f"backbone.freeze: there are {len(self.stages)} stages, not {freeze}.")
+            for parameter in itertools.chain(*self.parameters_by_stage(shape)[:freeze]):
                 parameter.requires_grad_(False)
-        self._still = list(_frozen(self.network))
-
-    def _parameters_of(self, stages: int, shape: tuple[int, ...]) -> list[nn.Parameter]:
-        """The parameters that the first so many stages are computed from."""
-        if stages > len(self.stages):
-            raise BadSetting(f"backbone.freeze: there are {len(self.stages)} stages, not {stages}.")
-        parameters = list(self.network.parameters())
-        maps = self(varied_images(1, shape))[:stages]
-        used = torch.autograd.grad([m.sum() for m in maps], parameters, allow_unused=True)
-        return [p for p, gradient in zip(parameters, used, strict=True) if gradient is not None]
 
 
 def _check(shape: tuple[int, ...], wish: Wish) -> None:
@@ -160,13 +145,3 @@ def _model_input(network: nn.Module, wish: Wish) -> ModelInput:
 def _stages(network: nn.Module) -> list[Stage]:
     info = feature_info(network)
     return [Stage(*stage) for stage in zip(info.module_name(), info.channels(), info.reduction(), strict=True)]
-
-
-def _frozen(module: nn.Module) -> Iterator[nn.Module]:
-    """The largest modules in which nothing is trained."""
-    parameters = list(module.parameters())
-    if parameters and not any(p.requires_grad for p in parameters):
-        yield module
-    elif parameters:
-        for child in module.children():
-            yield from _frozen(child)

@@ -1,0 +1,78 @@
+"""First weights from another run: whole networks that are alike, and the backbones of those that stand on one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from zoo.components import Backbone
+from zoo.compose import Composition
+from zoo.errors import IncompatibleParts
+from zoo.folder import Folder
+
+States = Mapping[str, Mapping[str, Tensor]]
+BACKBONE = "backbone."
+
+
+def inherit(composition: Composition, path: str) -> list[str]:
+    """Gives the networks of a composition the weights of a run's best checkpoint.
+
+    A network has those of the run's network of its name if they fit; or, where a network has a `backbone`, that one has
+    those of the backbone of any of the run's networks.
+
+    Args:
+        composition: Newly built.
+        path: The run folder.
+
+    Returns:
+        What was taken over, such as `generator` or `classifier.backbone`.
+
+    Raises:
+        BadRun, BadCheckpoint: It is no run that can be read.
+        IncompatibleParts: Nothing of it fits; the message names the first weight that does not.
+    """
+    states: States = Folder.open(Path(path)).load_best()["networks"]
+    taken, reasons = [], []
+    for name, network in composition.networks.items():
+        for found, target, state in _offers(name, network, states):
+            reason = _misfit(target, state)
+            if not reason:
+                target.load_state_dict(dict(state))
+                taken.append(found)
+                break
+            reasons.append(f"{found}: {reason}")
+    if not taken:
+        raise IncompatibleParts(
+            f"no network fits what {path} has learnt ({', '.join(states)}). "
+            f"{'; '.join(reasons) or 'None is named alike'}."
+        )
+    return taken
+
+
+def _offers(name: str, network: nn.Module, states: States) -> list[tuple[str, nn.Module, Mapping[str, Tensor]]]:
+    """What a network, or its backbone, may have its weights from, the best first."""
+    offers = [(name, network, states[name])] if name in states else []
+    backbone = getattr(network, "backbone", None)
+    if isinstance(backbone, Backbone):
+        parts = [_part(state, BACKBONE) for state in states.values()]
+        offers += [(f"{name}.backbone", backbone, part) for part in parts if part]
+    return offers
+
+
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def _misfit(network: nn.Module, state: Mapping[str, Tensor]) -> str:
+    """The first way in which a state does not fit a network; empty if it fits."""
+    mine = network.state_dict()
+    for name, value in mine.items():
+        if name not in state:
+            return f"{name} is not among its weights"
+        if isinstance(value, torch.Tensor) and value.shape != state[name].shape:
+            return f"{name} has shape {tuple(state[name].shape)} there and {tuple(value.shape)} here"
+    more = [name for name in state if name not in mine]
+    return f"{more[0]} is not a weight here" if more else ""

@@ -1,0 +1,1 @@
+"""Fine-tuning: a backbone that has learnt from much data, tuned to a task with little."""
