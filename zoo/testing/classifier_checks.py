@@ -33,7 +33,7 @@ def logits(subject: Subject) -> None:
             f"logits of 3 images and {CLASSES} classes have shape {tuple(found.shape)}; it must be (3, {CLASSES}).",
         )
         require_finite([found], f"logits of images {shape}")
-        gap = float((network.head(features) - found).abs().max())
+        gap = float((network.head(features) - found).detach().abs().max())
         require(
             gap < 1e-5, f"the head's logits of its features differ from its own by {gap:.2g}: leave forward as it is."
         )
