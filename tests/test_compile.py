@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -56,7 +57,7 @@ def pair(variant, dataset, train, said=None, given=None):
 
 
 def gradients(trainer, phase):
-    trainer._train_only(phase.trains)
+    trainer.trainable.only(phase, trainer.iteration)
     trainer.optimizers[phase.name].zero_grad(set_to_none=True)
     trainer._source.evaluate(phase, trainer._due(phase), trainer._inputs(phase), 0, eager=False)
     return [parameter.grad for parameter in trainer._inputs(phase)]
@@ -179,3 +180,26 @@ def test_what_cannot_be_compiled_runs_eagerly_and_is_said_once(distance, why, mo
     (line,) = said
     assert line.startswith("the critic phase is not compiled, and runs eagerly: ")
     assert why in line
+
+
+class Elsewhere(Distance):
+    """Weights of samples that numpy computes: a trace keeps those of the first batch."""
+
+    def critic_loss(self, batch):
+        ranks = torch.as_tensor(np.argsort(np.argsort(batch.fake[:, 0].detach().numpy())).copy()).float()
+        return (batch.fake_scores * ranks).mean() - batch.real_scores.mean()
+
+    def generator_loss(self, batch):
+        return -batch.fake_scores.mean()
+
+
+def test_what_is_computed_outside_of_torch_is_found_out(monkeypatch):
+    monkeypatch.setattr(torch, "compile", as_traced)
+    said = []
+    both = pair("wgan", "ring", {}, said, {"distance": Elsewhere})
+    for _ in range(3):
+        for trainer in both:
+            trainer.iterate()
+    same_state(*both)
+    assert said[0].startswith("the critic phase is not compiled, and runs eagerly: ")
+    assert len(said) == 1

@@ -6,6 +6,7 @@ import torch
 import zoo
 import zoo.data
 from zoo.api import compose_table
+from zoo.replayed import CHECKED, WARM
 from zoo.trainer import Trainer
 
 pytestmark = pytest.mark.gpu
@@ -68,7 +69,8 @@ def test_an_iteration_waits_for_nothing(train, share, monkeypatch):
     table = {"variant": "wgan-gp", "dataset": {"name": "digits"}, "train": train}
     composition = compose_table(table, device="cuda")
     trainer = Trainer(composition)
-    trainer.iterate()
+    for _ in range(WARM + CHECKED + 1):
+        trainer.iterate()
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(20):
@@ -76,6 +78,7 @@ def test_an_iteration_waits_for_nothing(train, share, monkeypatch):
     finally:
         torch.cuda.set_sync_debug_mode("default")
     trainer.flush()
+    assert len(trainer._source.replayer._steps) == 2
 
 
 def test_backbone_critics_train():

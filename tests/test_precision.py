@@ -7,6 +7,7 @@ from torch import nn
 import zoo
 from zoo import Critic
 from zoo.api import compose_table
+from zoo.devices import LowPrecision, full_precision
 from zoo.precision import COSINE, ERROR, agreement, warnings
 from zoo.trainer import Trainer
 
@@ -112,3 +113,12 @@ def slopes_in(precision):
 def test_slopes_may_have_full_precision_in_a_bf16_run():
     assert slopes_in("32") < 1e-6
     assert 1e-4 < slopes_in("same") < 1e-2
+
+
+def test_full_precision_within_full_precision_ends_with_the_outer_one():
+    network = LowPrecision(torch.nn.Linear(2, 1), torch.device("cpu"))
+    with full_precision([network]):
+        with full_precision([network]):
+            pass
+        assert not network.lowered
+    assert network.lowered

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from zoo import Distance
+from zoo import Distance, Layer
 from zoo.api import compose_table
 from zoo.errors import BadRecipe
 from zoo.replayed import WARM, Replayer
@@ -23,6 +23,12 @@ class Rerun:
 
     def apart(self, run):
         run()
+
+    def random_state(self):
+        return torch.get_rng_state()
+
+    def set_random_state(self, state):
+        torch.set_rng_state(state)
 
     def record(self, run):
         self.recorded += 1
@@ -151,3 +157,132 @@ def test_an_optimiser_keeps_its_form_when_another_ones_state_is_loaded():
     load_optimizer(tensor, state)
     assert tensor.param_groups[0]["lr"] is rate
     assert float(rate) == 0.25
+
+
+def test_a_step_that_ran_while_it_was_recorded_is_not_trusted():
+    """As on another device than the one that records: nothing is recorded, and a replay does nothing."""
+
+    class Elsewhere(Rerun):
+        def record(self, run):
+            run()
+            return lambda: None
+
+    ordinary, recorded, said = pair(recording=Elsewhere())
+    for _ in range(2 * WARM):
+        ordinary.iterate()
+        recorded.iterate()
+    same(ordinary, recorded)
+    assert "ran while it was being recorded" in said[0]
+
+
+def test_a_recording_that_keeps_something_of_its_first_step_is_not_used():
+    """The first replay is right, and later ones are not."""
+    recording, replays = Rerun(), []
+    ordinary, recorded, said = pair(recording=recording)
+
+    def spoil():
+        replays.append(1)
+        if len(replays) > 1:
+            for network in recorded.composition.networks.values():
+                for parameter in network.parameters():
+                    parameter.data.add_(1e-2)
+
+    recording.spoil = spoil
+    for _ in range(2 * WARM):
+        ordinary.iterate()
+        recorded.iterate()
+    same(ordinary, recorded)
+    assert len(said) == 2
+    assert "differs from the step itself" in said[0]
+
+
+def test_recordings_are_made_anew_when_another_state_is_loaded():
+    """An optimiser that loads a state has other tensors than those that were recorded."""
+    recording = Rerun()
+    _, recorded, said = pair(recording=recording)
+    for _ in range(2 * WARM):
+        recorded.iterate()
+    assert recording.recorded == 2
+    recorded.load_state_dict(recorded.state_dict())
+    for _ in range(2 * WARM):
+        recorded.iterate()
+    assert (recording.recorded, said) == (4, [])
+
+
+class Moody(Distance):
+    """A loss that draws other random numbers in its fourth step."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def critic_loss(self, batch):
+        self.calls += 1
+        n = 2 if self.calls == 12 else 1
+        return batch.fake_scores.mean() - batch.real_scores.mean() + 0 * batch.rand(n).sum()
+
+    def generator_loss(self, batch):
+        return -batch.fake_scores.mean()
+
+
+def test_a_step_that_could_not_be_warmed_up_is_made_in_the_ordinary_way():
+    _, recorded, said = pair("wgan", given={"distance": Moody})
+    moved = []
+    for _ in range(WARM):
+        before = [p.clone() for p in recorded.composition.networks["critic"].parameters()]
+        recorded.iterate()
+        after = recorded.composition.networks["critic"].parameters()
+        moved.append(any(not torch.equal(one, other) for one, other in zip(before, after, strict=True)))
+    assert "it draws" in said[0]
+    assert all(moved)
+
+
+class Noisy(torch.nn.Module):
+    """A critic that draws random numbers of its own."""
+
+    conditional = False
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 1))
+
+    def forward(self, samples):
+        return self.layers(samples).squeeze(1)
+
+
+def test_networks_that_draw_random_numbers_themselves_can_be_recorded():
+    recording = Rerun()
+    _, recorded, said = pair("wgan", recording, given={"critic": Noisy})
+    for _ in range(2 * WARM):
+        recorded.iterate()
+    assert (recording.recorded, said) == (2, [])
+
+
+class Rebinding(Noisy):
+    """A critic that puts a new tensor in the place of a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(2))
+
+    def forward(self, samples):
+        self.centre = 0.9 * self.centre + 0.1 * samples.detach().mean(0)
+        return self.layers[0](samples - self.centre).sum(1)
+
+
+def test_a_network_that_replaces_a_buffer_is_not_recorded():
+    ordinary, recorded, said = pair("wgan", given={"critic": Rebinding})
+    for _ in range(2 * WARM):
+        ordinary.iterate()
+        recorded.iterate()
+    same(ordinary, recorded)
+    assert "it replaces the buffer" in said[0]
+
+
+def test_the_form_that_can_be_recorded_has_torchs_own_rate_where_none_is_said():
+    training = Training.of({"optimizers": {"critic": {"name": "RMSprop"}}})
+    layer = Layer("critic", [torch.nn.Parameter(torch.ones(2))])
+    (group,) = training.build("critic", [layer], capturable=True).param_groups
+    assert float(group["lr"]) == pytest.approx(0.01)
+    assert group["capturable"]

@@ -67,7 +67,7 @@ def needs_of(loss: PhaseLoss, due: Due, draw_real: Callable[[], Real], draws: Dr
     """What a loss asks for, found by computing it once.
 
     Raises:
-        Uncapturable: It reads the number of the iteration.
+        Uncapturable: It reads the number of the iteration, or replaces a buffer instead of updating it in place.
     """
     recorder, asked = Recorder(draws), []
 
@@ -75,7 +75,11 @@ def needs_of(loss: PhaseLoss, due: Due, draw_real: Callable[[], Real], draws: Dr
         asked.append(True)
         return draw_real()
 
+    buffers = dict(loss.named_buffers())
     loss(loss.game(ask, recorder, due, _no_step))
+    replaced = [name for name, buffer in loss.named_buffers() if buffer is not buffers.get(name)]
+    if replaced:
+        raise Uncapturable(f"it replaces the buffer {replaced[0]}; a plugin's author can update it in place.")
     return Needs(bool(asked), tuple(recorder.drawings))
 
 
@@ -142,6 +146,8 @@ def _no_step() -> NoReturn:
 
 
 def reason(error: Exception) -> str:
-    """The first line of what went wrong, to be printed."""
+    """The first line of what went wrong first, to be printed: what ends a capture says less than what broke it."""
+    while isinstance(error.__context__, Exception):
+        error = error.__context__
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0].strip()[:200]}" if lines else type(error).__name__

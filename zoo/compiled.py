@@ -17,10 +17,13 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from zoo.captured import Evaluated, Gradients, Needs, needs_of, reason
 from zoo.draws import Draws
+from zoo.errors import Uncapturable
 from zoo.losses import Due, PhaseLoss, Real
 
 BACKEND = "inductor"
 """Of `torch.compile`."""
+TOLERANCE = 0.02
+"""How far a compiled gradient may be from the eager one, relative to it; in bfloat16 it rounds at other places."""
 
 
 class CompiledGradients:
@@ -46,6 +49,10 @@ class CompiledGradients:
             self._run = torch.compile(graph, fullgraph=True, dynamic=False, backend=BACKEND)
         with torch.no_grad():
             return self._gradients.named(*self._run(values, given))
+
+    def eager(self, given: list[Tensor]) -> Evaluated:
+        """The same without what was compiled."""
+        return self._gradients.named(*self._gradients.flat(self._gradients.values, given))
 
 
 def _traced(gradients: Gradients, given: list[Tensor]) -> torch.fx.GraphModule:
@@ -101,7 +108,30 @@ class Compiler:
                 needs = needs_of(loss, due, self._draw_real, self._draws)
                 gradients = CompiledGradients(loss, due, needs, trained)
                 gradients(needs.given(self._draw_real, self._draws))
+                self._refuse_difference(gradients, needs.given(self._draw_real, self._draws))
         except Exception as error:  # Tracing and compiling raise errors of many kinds.
             self._tell(f"the {loss.phase.name} phase is not compiled, and runs eagerly: {reason(error)}")
             return None
         return needs, gradients
+
+    def _refuse_difference(self, gradients: CompiledGradients, given: list[Tensor]) -> None:
+        """Raises Uncapturable if other inputs than the first ones give something else than they do eagerly.
+
+        Where networks draw random numbers themselves nothing can be compared: compiled they draw others.
+        """
+
+        def evaluated(run: Callable[[list[Tensor]], Evaluated], seed: int = 0) -> Tensor:
+            with self._undisturbed():
+                torch.manual_seed(seed)
+                found = [each for each in run(given).gradients if each is not None]
+                return torch.cat([each.double().flatten() for each in found])
+
+        expected = evaluated(gradients.eager)
+        if not torch.equal(expected, evaluated(gradients.eager, seed=1)):
+            return
+        share = float((evaluated(gradients) - expected).norm() / expected.norm().clamp(min=1e-30))
+        if not share <= TOLERANCE:
+            raise Uncapturable(
+                f"compiled, its gradient differs by {share:.2g} of it on other inputs than the first: something in it "
+                "is computed outside of torch, or kept from the first time."
+            )

@@ -111,14 +111,14 @@ class LowPrecision(nn.Module):
 @contextlib.contextmanager
 def full_precision(networks: Iterable[nn.Module]) -> Iterator[None]:
     """Inside, networks compute in float32, those that are wrapped in `LowPrecision` too."""
-    wrapped = [network for network in networks if isinstance(network, LowPrecision)]
-    for network in wrapped:
+    wrapped = [(network, network.lowered) for network in networks if isinstance(network, LowPrecision)]
+    for network, _ in wrapped:
         network.lowered = False
     try:
         yield
     finally:
-        for network in wrapped:
-            network.lowered = True
+        for network, lowered in wrapped:
+            network.lowered = lowered
 
 
 def too_large(error: BaseException) -> bool:
@@ -186,6 +186,8 @@ def global_states(device: torch.device) -> dict[str, Tensor]:
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
     return states
 
 
@@ -200,3 +202,5 @@ def set_global_states(states: Mapping[str, Tensor], device: torch.device, rank: 
     torch.set_rng_state(states["cpu"].cpu())
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"].cpu(), device)
+    if device.type == "mps" and "mps" in states:
+        torch.mps.set_rng_state(states["mps"].cpu())

@@ -82,6 +82,11 @@ class GradientSource:
             return None
         return self.replayer.step(self._losses[phase.name], due, self._micro_batches, moves)
 
+    def forget(self) -> None:
+        """Drops what was recorded of steps, when the tensors that they change are others from now on."""
+        if self.replayer is not None:
+            self.replayer.forget()
+
     def tensors(self, phase: Phase) -> list[Tensor]:
         """The parameters and buffers of all that a phase's loss may ask."""
         loss = self._losses[phase.name]
@@ -110,7 +115,13 @@ class GradientSource:
         """Whatever is computed inside leaves no trace in random numbers, batches and buffers."""
         sources: list[Draws | Batches] = [self.draws, self.batches]
         states = [source.state_dict() for source in sources]
-        buffers = [(b, b.clone()) for loss in self._losses.values() for b in loss.buffers()]
+        buffers = [
+            (module, name, buffer, buffer.clone())
+            for loss in self._losses.values()
+            for module in loss.modules()
+            for name, buffer in module._buffers.items()
+            if buffer is not None
+        ]
         try:
             with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
                 yield
@@ -118,8 +129,8 @@ class GradientSource:
             for source, state in zip(sources, states, strict=True):
                 source.load_state_dict(state)
             with torch.no_grad():
-                for buffer, before in buffers:
-                    buffer.copy_(before)
+                for module, name, buffer, before in buffers:
+                    module._buffers[name] = buffer.copy_(before)
 
     def _backward(
         self, phase: Phase, due: Due, inputs: Sequence[nn.Parameter], iteration: int
@@ -158,19 +169,23 @@ class GradientSource:
     def _start_replayer(self) -> Replayer:
         from zoo.replayed import CudaRecording, Replayer
 
-        return Replayer(self._draw_real, self.draws, self.undisturbed, self._say, CudaRecording())
+        recording = CudaRecording(self._composition.device)
+        return Replayer(self._draw_real, self.draws, self.undisturbed, self._say, recording)
 
 
 def _records_steps(composition: Composition, say: Callable[[str], None]) -> bool:
     """Whether steps can be recorded, where that is wanted; says why not where it might be expected."""
     wanted, device = composition.training.train.cuda_graphs, composition.device
-    if wanted == "off" or (wanted == "auto" and device.type != "cuda"):
+    compiled = composition.training.train.compile
+    if wanted == "off" or (wanted == "auto" and (device.type != "cuda" or compiled)):
         return False
     names = [phase.name for phase in composition.phases]
     why = f"the device is {device}" if device.type != "cuda" else composition.training.not_capturable(names)
     why = "several processes train together" if composition.group.size > 1 else why
     if why and wanted == "on":
         raise BadRecipe(f"train.cuda_graphs is on, but {why}; say auto, which records steps where that works.")
+    if compiled and not why:
+        say("steps are recorded as CUDA graphs as they are: what is compiled is used only where that fails.")
     if why:
         say(f"steps are not recorded as CUDA graphs, since {why}.")
     return not why

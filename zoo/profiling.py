@@ -58,6 +58,9 @@ class Profile:
 
             def profiled(*arguments: Any, **named: Any) -> None:
                 iterate(*arguments, **named)
+                if self._device.type == "cuda" and profiler.step_num + 1 in (WARM_UP, WARM_UP + PROFILED):
+                    # Else the device would still be at iterations from before, or not yet at the last ones.
+                    torch.cuda.synchronize(self._device)
                 profiler.step()
 
             yield profiled

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -21,6 +21,12 @@ WARM = 11
 TOLERANCE = 0.1
 """How far a replayed step may be from the same step as it is: the difference of both updates of the trained parameters,
 relative to the update. Kernels that add in any order turn the sign of gradients that are nearly 0, and Adam's steps."""
+CHECKED = 2
+"""Steps that are made both ways: the recorded one, and the next one, which would differ by whatever the recording has
+kept from the first."""
+
+Triple: TypeAlias = tuple[Tensor, Tensor, Tensor]
+"""A tensor before a step, after it, and after the same step replayed."""
 
 
 class Recording(Protocol):
@@ -32,27 +38,47 @@ class Recording(Protocol):
     def record(self, run: Callable[[], None]) -> Callable[[], None]:
         """Records what something does, without doing it; what is returned does it."""
 
+    def random_state(self) -> Tensor:
+        """The state of the random numbers that networks draw themselves, such as those of dropout."""
+
+    def set_random_state(self, state: Tensor) -> None:
+        """Puts it back."""
+
 
 class CudaRecording:
-    """Records kernels on a side stream of the current CUDA device."""
+    """Records kernels on a side stream of a CUDA device."""
 
-    def __init__(self) -> None:
-        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def apart(self, run: Callable[[], None]) -> None:
         """Runs something on the side stream, in order with what is around it."""
-        self._stream.wait_stream(torch.cuda.current_stream())
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream):
             run()
-        torch.cuda.current_stream().wait_stream(self._stream)
+        torch.cuda.current_stream(self._device).wait_stream(self._stream)
 
     def record(self, run: Callable[[], None]) -> Callable[[], None]:
-        """A CUDA graph of it."""
+        """A CUDA graph of it. Other threads may allocate meanwhile, as the one does that gathers batches."""
         graph = torch.cuda.CUDAGraph()
-        torch.cuda.synchronize()
-        with torch.cuda.graph(graph, stream=self._stream):
+        torch.cuda.synchronize(self._device)
+        capture = torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local")
+        with torch.cuda.device(self._device), capture:
             run()
         return graph.replay
+
+    def random_state(self) -> Tensor:
+        """The state of the device's generator."""
+        return torch.cuda.get_rng_state(self._device)
+
+    def set_random_state(self, state: Tensor) -> None:
+        """Puts it back."""
+        torch.cuda.set_rng_state(state, self._device)
+
+
+class NotMade(Uncapturable):
+    """A step cannot be captured, and has not been made."""
 
 
 @dataclass
@@ -73,6 +99,9 @@ class ReplayedStep:
     found: list[Evaluated] = field(default_factory=list)
     _warmed: int = 0
     _replay: Callable[[], None] | None = None
+    _checked: int = 0
+    _recorded: list[Evaluated] = field(default_factory=list)
+    _changes: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.inputs = [[tensor.clone() for tensor in given] for given in self.inputs]
@@ -81,42 +110,69 @@ class ReplayedStep:
         """One step on new inputs; what each micro-batch's terms and records were, as copies.
 
         Raises:
+            NotMade: The step does otherwise than the first one.
             Uncapturable: A replayed step is not the step itself. The step has been made as it is then.
         """
         for places, given in zip(self.inputs, inputs, strict=True):
             _put(places, given)
-        if self._replay is not None:
+        if self._warmed < WARM:
+            self._warm()
+        elif self._checked < CHECKED:
+            self._check()
+        elif self._replay is not None:
             self._replay()
-        elif self._warmed < WARM:
-            self.recording.apart(self._run)
-            self._warmed += 1
-        else:
-            self._record()
         return [_copied(each) for each in self.found]
+
+    def _warm(self) -> None:
+        try:
+            self.recording.apart(self._run)
+        except Uncapturable as error:
+            raise NotMade(str(error)) from error
+        self._warmed += 1
 
     def _run(self) -> None:
         values = self.gradients.values
         self.found = [self.gradients.named(*self.gradients.flat(values, given)) for given in self.inputs]
         self.moves.finish(self.found)
 
-    def _record(self) -> None:
-        """Records the step, makes it both ways from the same start, and keeps the recording if they agree."""
-        changes = self.moves.changes()
-        before = [tensor.clone() for tensor in changes]
-        start = [tensor.clone() for tensor in self.moves.trained]
+    def _check(self) -> None:
+        """Makes the step both ways from the same start, recorded if it is not yet, and refuses if they differ."""
+        self._changes = self.moves.changes()
+        random = self.recording.random_state()
+        before = _copies(self._changes)
         self.recording.apart(self._run)
-        after = [tensor.clone() for tensor in changes]
-        expected, found = [tensor.clone() for tensor in self.moves.trained], self.found
-        _put(changes, before)
+        after, found = _copies(self._changes), self.found
+        _put(self._changes, before)
         try:
-            replay = self.recording.record(self._run)
+            replay = self._replay or self._record(before)
+            self.recording.set_random_state(random)
+            self.found = self._recorded
             replay()
-            _refuse_difference(start, expected, self.moves.trained)
+            self._refuse_difference(before, after)
         except Exception as error:  # What a device says of a kernel that cannot be recorded is of many kinds.
-            _put(changes, after)
+            _put(self._changes, after)
             self.found = found
             raise error if isinstance(error, Uncapturable) else Uncapturable(reason(error)) from error
         self._replay = replay
+        self._checked += 1
+
+    def _record(self, before: Sequence[Tensor]) -> Callable[[], None]:
+        replay = self.recording.record(self._run)
+        self._recorded = self.found
+        if any(not torch.equal(now, was) for now, was in zip(self._changes, before, strict=True)):
+            raise Uncapturable("it ran while it was being recorded.")
+        return replay
+
+    def _refuse_difference(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> None:
+        """Compares the trained parameters as one vector, and whatever else changes one tensor at a time."""
+        trained = {id(parameter) for parameter in self.moves.trained}
+        moved: list[Triple] = [
+            each for each in zip(before, after, self._changes, strict=True) if each[2].is_floating_point()
+        ]
+        _refuse([each for each in moved if id(each[2]) in trained])
+        for each in moved:
+            if id(each[2]) not in trained:
+                _refuse([each])
 
 
 class Replayer:
@@ -165,7 +221,11 @@ class Replayer:
             return step(inputs)
         except Uncapturable as error:
             self._give_up(loss, due, error)
-            return step.found
+            return None if isinstance(error, NotMade) else step.found
+
+    def forget(self) -> None:
+        """Drops every recording: the optimiser's state is kept in other tensors from now on."""
+        self._steps.clear()
 
     def _try(self, loss: PhaseLoss, due: Due) -> Needs | None:
         try:
@@ -196,12 +256,17 @@ def _put(tensors: Sequence[Tensor], contents: Sequence[Tensor]) -> None:
             tensor.copy_(content)
 
 
-def _refuse_difference(start: Sequence[Tensor], expected: Sequence[Tensor], found: Sequence[Tensor]) -> None:
-    def length(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
-        squares = [(a.double() - b.double()).square().sum() for a, b in zip(one, other, strict=True)]
-        return math.sqrt(float(torch.stack(squares).sum()))
+def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [tensor.detach().clone() for tensor in tensors]
 
-    with torch.no_grad():
-        share = length(found, expected) / max(length(expected, start), 1e-30)
+
+@torch.no_grad()
+def _refuse(moved: Sequence[Triple]) -> None:
+    """Raises Uncapturable if what was found is too far from what was expected, relative to how far that went."""
+    off, went = (
+        math.sqrt(sum(float((each[one].double() - each[1].double()).square().sum()) for each in moved))
+        for one in (2, 0)
+    )
+    share = off / went if went else float(off > 0)
     if not share <= TOLERANCE:
         raise Uncapturable(f"replayed it differs from the step itself by {share:.2g} of it; {TOLERANCE:g} is allowed.")

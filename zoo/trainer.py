@@ -166,6 +166,7 @@ class Trainer:
         self.batches.load_state_dict(state["batches"])
         set_global_states(state["random"], self.composition.device, self.group.rank)
         self._history.load_state_dict(state["history"])
+        self._source.forget()
 
     def _inputs(self, phase: Phase) -> list[nn.Parameter]:
         return self.trainable.of(phase, self.iteration)

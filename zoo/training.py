@@ -119,7 +119,8 @@ class Training:
         if "fused" in known and not NOT_FUSED & set(settings) and _fusible(parameters):
             settings["fused"] = True
         if capturable:
-            settings |= {"capturable": True, "lr": torch.tensor(settings["lr"], device=parameters[0].device)}
+            rate = settings.get("lr", known["lr"].default)
+            settings |= {"capturable": True, "lr": torch.tensor(rate, device=parameters[0].device)}
         try:
             optimizer = factory(_groups(layers), **settings)
         except (TypeError, ValueError, IndexError, RuntimeError) as error:
