@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+import timm
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 import zoo
 from zoo import ArrayDataset, BadData, BadSetting, IncompatibleParts
 from zoo.api import resume, start
-from zoo.errors import BadRun
+from zoo.errors import BadRecipe, BadRun
 from zoo.folder import Folder
 from zoo.testing.networks import SmallBackbone
 from zoo.trainer import Trainer
@@ -186,7 +187,7 @@ def test_seeds_of_the_run_choose_the_shots_and_leave_the_rest():
 def test_what_cannot_be_split_is_refused():
     with pytest.raises(BadData, match="30 samples of each class are to be trained on, and class 0 has 14"):
         Splitting(shots=30).of(small_data())
-    with pytest.raises(IncompatibleParts, match="no labels"):
+    with pytest.raises(IncompatibleParts, match="no labels.*a sub-folder"):
         Splitting().of(ArrayDataset(torch.zeros(4, 1, 8, 8)))
     with pytest.raises(BadSetting, match="less than 1"):
         Splitting(validation=0.5, test=0.5).of(small_data())
@@ -345,3 +346,63 @@ def test_a_run_of_another_architecture_is_refused_with_the_first_weight_that_doe
     zoo.train("wgan", dataset="ring", steps=1, batch_size=8, out=tmp_path, name="plain", device="cpu")
     with pytest.raises(BadRun, match="stands on a backbone"):
         tuning_table(str(tmp_path / "plain"), "digits", {})
+
+
+def test_what_is_frozen_is_not_tuned_without_a_word():
+    with pytest.raises(BadSetting, match="trains the stage .*, and backbone.freeze keeps it as it is"):
+        composed(tuning_table(MODEL, "digits", {}), [(["backbone", "freeze"], "all")], device="cpu")
+    partly = composed(tuning_table(MODEL, "digits", {"tune": "last-1"}), [(["backbone", "freeze"], 1)], device="cpu")
+    assert [layer.name for layer in partly.phases[0].layers][-1] == "head"
+
+
+# Weights from files and from the network
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A local file of weights as timm makes it."""
+    torch.manual_seed(5)
+    model = timm.create_model("test_resnet", num_classes=7)
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    return tmp_path / "weights.pth"
+
+
+def from_file(tmp_path, weights, name="run"):
+    options = {"steps": 2, "batch_size": 8, "tune": "head", "validate_every": 0}
+    settings = [(["backbone", "checkpoint"], str(weights))]
+    start(composed(tuning_table(MODEL, "digits", options), settings, device="cpu"), tmp_path / name)
+    return zoo.load(tmp_path / name, device="cpu")
+
+
+def test_a_local_file_of_weights_is_what_is_tuned(tmp_path, weights):
+    mine = from_file(tmp_path, weights).composition.networks["classifier"].backbone.network.state_dict()
+    theirs = torch.load(weights, weights_only=True)
+    assert len(mine) > 10
+    assert all(torch.equal(value, theirs[name]) for name, value in mine.items())
+
+
+def test_a_run_can_be_reopened_and_resumed_without_the_file_that_it_began_from(tmp_path, weights):
+    before = from_file(tmp_path, weights).composition.networks["classifier"].state_dict()
+    weights.unlink()
+    after = zoo.load(tmp_path / "run", device="cpu").composition.networks["classifier"].state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert resume(tmp_path / "run", steps=3, device="cpu").step == 3
+    assert Folder(tmp_path / "run").recipe().axes["backbone"].settings["checkpoint"] == str(weights)
+
+
+def test_a_recipe_file_does_not_download_without_leave(tmp_path, monkeypatch):
+    recipe = tmp_path / "theirs.toml"
+    recipe.write_text('procedure = "supervised"\ndataset = "digits"\nbackbone = { name = "timm", pretrained = true }\n')
+    with pytest.raises(BadRecipe, match="backbone.pretrained would download weights.*--allow-download"):
+        zoo.train(recipe, out=tmp_path, device="cpu")
+    asked = []
+    monkeypatch.setattr("zoo_timm_backbones.models.timm.create_model", lambda *a, **k: asked.append(k) or 1 / 0)
+    with pytest.raises(zoo.ZooError):
+        zoo.train(recipe, out=tmp_path, device="cpu", allow_download=True)
+    assert asked[0]["pretrained"] is True
+
+
+@pytest.mark.parametrize("name", ["hf-hub:someone/model", "local-dir:/some/where", "timm/resnet18.a1_in1k"])
+def test_a_name_that_is_no_models_is_refused_before_anything_is_downloaded(name):
+    with pytest.raises(BadSetting, match="timm has no model"):
+        composed(tuning_table(f"timm:{name}", "digits", {}), device="cpu")

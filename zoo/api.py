@@ -98,6 +98,7 @@ def train(
     on_log: Callable[[Row], None] | None = None,
     progress: bool = False,
     allow_incompatible: bool = False,
+    allow_download: bool = False,
     **recipe: Any,
 ) -> Run:
     """Composes a GAN by name, trains it, and returns the run.
@@ -111,6 +112,7 @@ def train(
         on_log: Called with each line of metrics, a dict with `step`, the loss terms and `estimate`.
         progress: Draws a progress bar on stderr.
         allow_incompatible: Goes on with parts that are measured not to work together.
+        allow_download: Lets the backbone of a recipe file download its weights.
         recipe: Axes by name, as tables, or as objects that are no plugins: `dataset="ring"`,
             `generator={"name": "mlp", "width": 64}`, `critic=my_module`, `lipschitz_constraint=[my_constraint]`;
             and training settings such as `steps=100`.
@@ -143,7 +145,7 @@ def train(
     step 2
     """
     table, given = split_given(recipe)
-    table = layered([named_table(variant), normalized(table)])
+    table = layered([named_table(variant, allow_download), normalized(table)])
     pairs = [(key.split("."), value) for key, value in (settings or {}).items()]
     composition = compose_table(table, pairs, device=device, given=given, allow_incompatible=allow_incompatible)
     path = run_path(out, name, composition.recipe)
@@ -258,7 +260,7 @@ def run_path(out: str | Path, name: str, recipe: Recipe) -> Path:
 
 def run_name(recipe: Recipe) -> str:
     """The name that a run gets: variant (or distance), data set and seed."""
-    first = recipe.variant or recipe.axes.get("distance", recipe.axes["procedure"]).name
+    first = recipe.variant or next(recipe.axes[axis].name for axis in ("distance", "procedure") if axis in recipe.axes)
     parts = [Path(first).stem, recipe.axes["dataset"].name, f"seed{recipe.train['seed']}"]
     # One folder of the folder of runs, whatever a recipe calls itself.
     return re.sub(r"[^\w+.=-]", "-", "-".join(part.replace(GIVEN, "") for part in parts))

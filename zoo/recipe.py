@@ -21,6 +21,11 @@ KINDS = ("vector", "image", "tiny-image")
 DOWNLOAD = "download"
 """The setting of a data set that lets it write files into a folder that it is told of. Only the user says so, at a
 command or in Python; a recipe file may be somebody else's, so none is heard on it and none holds it."""
+PRETRAINED = "pretrained"
+"""The setting of a backbone that lets it download weights. A recipe file may hold it, and is heard on it only if the
+user allows that."""
+CHECKPOINT = "checkpoint"
+"""The setting of a backbone that names a file of weights."""
 FIXED = ("variant", "dataset", "for", "versions")
 """The keys that are not for a `for` table: what they say cannot depend on the kind of data."""
 ARGUMENT = ""
@@ -283,8 +288,12 @@ def _assign_constraint(constraints: list[Table], path: Sequence[str], value: Any
     return [{**each, path[1]: value} if each["name"] == path[0] else each for each in constraints]
 
 
-def named_table(variant: str | Path) -> Table:
+def named_table(variant: str | Path, allow_download: bool = False) -> Table:
     """The table that a variant's name, or a recipe file (`.toml`), stands for; empty for an empty name.
+
+    Args:
+        variant: The name, or the path.
+        allow_download: Whether a file may have a backbone download its weights.
 
     Raises:
         BadRecipe: The file cannot be read, is no recipe, or would let something be downloaded.
@@ -294,6 +303,11 @@ def named_table(variant: str | Path) -> Table:
         if table.get("dataset", {}).get(DOWNLOAD):
             raise BadRecipe(
                 f"the recipe {variant}: dataset.{DOWNLOAD} is yours to allow; remove it there, and say --{DOWNLOAD}."
+            )
+        if table.get("backbone", {}).get(PRETRAINED) and not allow_download:
+            raise BadRecipe(
+                f"the recipe {variant}: backbone.{PRETRAINED} would download weights, which is yours to allow: say "
+                f"--allow-download, or have your own file with --set backbone.{CHECKPOINT}=FILE and without it."
             )
         return table
     return {"variant": str(variant)} if str(variant) else {}

@@ -20,7 +20,7 @@ from zoo.errors import BadCheckpoint, BadRun, IncompatibleParts, UsageError
 from zoo.folder import Folder
 from zoo.plugins import Plugins, installed
 from zoo.processes import ALONE, Group
-from zoo.recipe import DOWNLOAD, LIST_AXIS, normalized
+from zoo.recipe import CHECKPOINT, DOWNLOAD, LIST_AXIS, PRETRAINED, Recipe, normalized
 from zoo.resolve import GIVEN, Components, split_given
 
 CHUNK = 256
@@ -205,5 +205,18 @@ def rebuild(
         train={**recipe.train, **(change or {})},
     )
     allowed = [(["dataset", DOWNLOAD], True)] if download else []
-    resolved, dataset = components.recipe(normalized(named.table()), allowed)
-    return compose(components, resolved, dataset, device, group)
+    resolved, dataset = components.recipe(normalized(_without_weights(named).table()), allowed)
+    composition = compose(components, resolved, dataset, device, group)
+    if "backbone" in named.axes:
+        return replace(composition, recipe=resolved.with_axis("backbone", recipe.axes["backbone"]))
+    return composition
+
+
+def _without_weights(recipe: Recipe) -> Recipe:
+    """The recipe with a backbone that neither downloads nor reads weights: a checkpoint holds those that it has now."""
+    backbone = recipe.axes.get("backbone")
+    if backbone is None:
+        return recipe
+    none = {PRETRAINED: False, CHECKPOINT: ""}
+    settings = {key: none.get(key, value) for key, value in backbone.settings.items()}
+    return recipe.with_axis("backbone", replace(backbone, settings=settings))

@@ -66,6 +66,7 @@ TRAINING = ("steps", "batch_size", "seed", "precision", "channels_last", "compil
 @click.option("--resume", "resumed", type=click.Path(path_type=Path), help="Go on with this run.")
 @click.option("--plugin", "files", multiple=True, type=click.Path(path_type=Path), help="Use a local Python file.")
 @click.option("--download", is_flag=True, help="Let the data set download its files.")
+@click.option("--allow-download", is_flag=True, help="Let a recipe file's backbone download its weights.")
 @click.option("--allow-incompatible", is_flag=True, help="Go on with parts measured not to work together.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe and the networks' sizes; train nothing.")
 @click.option("--profile", is_flag=True, help="Write a trace of ten iterations, and print where their time goes.")
@@ -171,7 +172,7 @@ def _table(variant: str, options: dict[str, Any]) -> Table:
     if options["constraints"]:
         above["lipschitz_constraint"] = list(options["constraints"])
     above["train"] = {key: options[key] for key in TRAINING if options[key] is not None}
-    return layered([named_table(variant), normalized(above, "the command line")])
+    return layered([named_table(variant, options["allow_download"]), normalized(above, "the command line")])
 
 
 def print_composition(composition: Any, json_: bool) -> None:

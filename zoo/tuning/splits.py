@@ -42,7 +42,10 @@ class Splitting:
             BadData: A class has too few samples for a part, or for the shots.
         """
         if not isinstance(dataset, ArrayDataset) or dataset.labels is None:
-            raise IncompatibleParts("these samples have no labels, which fine-tuning needs.")
+            raise IncompatibleParts(
+                "these samples have no labels, which fine-tuning needs; in a folder of images each class has "
+                "a sub-folder of its own, and there are two at least."
+            )
         if self.validation + self.test >= 1:
             raise BadSetting(
                 f"procedure.validation and procedure.test are {self.validation:g} and {self.test:g} of the samples; "

@@ -14,7 +14,7 @@ from zoo.errors import BadRun, UsageError
 from zoo.folder import Folder
 from zoo.plugins import Plugins, installed
 from zoo.procedures import Procedure
-from zoo.recipe import Choice, Table, layered, normalized
+from zoo.recipe import CHECKPOINT, PRETRAINED, Choice, Table, layered, normalized
 from zoo.resolve import Assignments, Components
 from zoo.run import Run, load
 from zoo.tuning.supervised import PART, Supervised
@@ -31,7 +31,7 @@ DEFAULTS: Table = {
         "sample_every": 0,
     }
 }
-FRESH = {"freeze": "none", "checkpoint": "", "pretrained": False}
+FRESH = {"freeze": "none", CHECKPOINT: "", PRETRAINED: False}
 """What a backbone that a run has trained is built with: its weights come from the run."""
 
 

@@ -40,12 +40,24 @@ def layers_of(
     since = starts(tune, names, probe)
     stages = classifier.backbone.parameters_by_stage(shape)
     depth = len(names)
+    _refuse_frozen(tune, names, stages, since)
     tuned = [
         Layer(name, parameters, decay ** (depth - number), start)
         for number, (name, parameters, start) in enumerate(zip(names, stages, since, strict=True))
         if start is not None
     ]
     return [*tuned, Layer(HEAD, _others(classifier, stages))]
+
+
+def _refuse_frozen(
+    tune: str, names: Sequence[str], stages: Sequence[Sequence[nn.Parameter]], since: Sequence[float | None]
+) -> None:
+    for name, parameters, start in zip(names, stages, since, strict=True):
+        if start is not None and parameters and not any(parameter.requires_grad for parameter in parameters):
+            raise BadSetting(
+                f"procedure.tune = '{tune}' trains the stage {name}, and backbone.freeze keeps it as it is; "
+                "say one of them."
+            )
 
 
 def starts(tune: str, stages: Sequence[str], probe: float = 0.5) -> list[float | None]:
