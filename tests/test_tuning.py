@@ -1,17 +1,20 @@
 """Fine-tuning: what each way of tuning changes, learning rates, splits, caching, validation."""
 
 import itertools
+import json
 
 import pytest
 import timm
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
 import zoo
 from zoo import ArrayDataset, BadData, BadSetting, IncompatibleParts
 from zoo.api import resume, start
-from zoo.errors import BadRecipe, BadRun
+from zoo.errors import BadRecipe, BadRun, UsageError
+from zoo.exporting import export
 from zoo.folder import Folder
 from zoo.testing.networks import SmallBackbone
 from zoo.trainer import Trainer
@@ -406,3 +409,35 @@ def test_a_recipe_file_does_not_download_without_leave(tmp_path, monkeypatch):
 def test_a_name_that_is_no_models_is_refused_before_anything_is_downloaded(name):
     with pytest.raises(BadSetting, match="timm has no model"):
         composed(tuning_table(f"timm:{name}", "digits", {}), device="cpu")
+
+
+# Weights for others
+
+
+def test_timm_alone_loads_what_was_tuned_and_gives_the_same_logits(tmp_path):
+    run = tuned(tmp_path, steps=6, lr=0.01)
+    files = {path.name for path in export(run, tmp_path / "out")}
+    assert files == {"recipe.toml", "classifier.safetensors", "model.json", "model.safetensors", "model.pth"}
+    about = json.loads((tmp_path / "out" / "model.json").read_text())
+    images = torch.rand(5, 1, 8, 8)
+    ours = run.composition.networks["classifier"](images * 2 - 1)
+    mean, std = (torch.tensor(about[name]).view(3, 1, 1) for name in ("mean", "std"))
+    for file in ("model.safetensors", "model.pth"):
+        model = timm.create_model(
+            about["model"], num_classes=about["num_classes"], checkpoint_path=tmp_path / "out" / file
+        ).eval()
+        torch.testing.assert_close(model((images.expand(5, 3, 8, 8) - mean) / std), ours, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_with_layers_behind_its_last_stage_is_exported_as_the_zoos_own_only(tmp_path):
+    run = tuned(tmp_path, backbone="timm:test_efficientnet", tune="head", steps=1)
+    export(run, tmp_path / "out")
+    about = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert about["library"] is None
+    assert "test_efficientnet is not its last stage" in about["reason"]
+    weights = load_file(tmp_path / "out" / "classifier.safetensors")
+    mine = run.composition.networks["classifier"].state_dict()
+    assert weights.keys() == mine.keys()
+    assert all(torch.equal(weights[name], mine[name]) for name in mine)
+    with pytest.raises(UsageError, match="out is there already"):
+        export(run, tmp_path / "out")

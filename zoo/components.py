@@ -6,14 +6,14 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from zoo.batch import Batch
 from zoo.draws import Draws
-from zoo.errors import BadData
+from zoo.errors import BadData, IncompatibleParts
 from zoo.samples import mean_over_patches
 
 
@@ -144,6 +144,18 @@ class Backbone(nn.Module):
             for parameter, was in zip(parameters, trained, strict=True):
                 parameter.requires_grad_(was)
         return [[p for p, owner in zip(parameters, stages, strict=True) if owner == n] for n in range(len(self.stages))]
+
+    def whole_model(self, head: nn.Linear) -> tuple[nn.Module, dict[str, Any]]:
+        """The model that this is the backbone of, with a linear head on the averaged last stage, for others to load.
+
+        Returns:
+            The model, from images as the backbone normalises them to logits; and what whoever loads it needs to know:
+            `library`, `model`, `num_classes`, `input_size`, `mean`, `std`.
+
+        Raises:
+            IncompatibleParts: There is no such model.
+        """
+        raise IncompatibleParts(f"{type(self).__name__} is part of no model of another library.")
 
     def _maps(self, shape: tuple[int, ...]) -> list[Tensor]:
         """Feature maps of an image, with a graph; the mode and statistics are left alone."""

@@ -21,6 +21,7 @@ COMMANDS = {
     "train": ("zoo.cli.train", "train", "Compose a GAN by name and train it."),
     "finetune": ("zoo.cli.finetune", "finetune", "Tune a backbone to labelled images, and test it."),
     "predict": ("zoo.cli.finetune", "predict", "Say which class pictures are of."),
+    "export": ("zoo.cli.export", "export", "Write a run's weights for others to use."),
     "sample": ("zoo.cli.sample", "sample", "Draw samples from a run."),
     "runs": ("zoo.cli.sample", "runs", "The runs in a folder."),
     "evaluate": ("zoo.cli.evaluate", "evaluate", "Measure the samples of a run, beside what real ones get."),

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from zoo.components import as_floats
 
-CHUNK = 256
+CHUNK = 64
 """Samples are looked at so many at a time."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from zoo_timm_backbones.images import ModelInput, varied_images
 from zoo_timm_backbones.models import Wish, build, check_name, config, feature_info, size_hint, weights_hint
 from zoo_timm_backbones.norms import calibrate
 from zoo_timm_backbones.weights import check_checkpoint
+from zoo_timm_backbones.whole import whole_model
 
 Freeze: TypeAlias = Literal["none", "all"] | int
 
@@ -65,6 +67,7 @@ class TimmBackbone(Backbone):
         file = str(Path(checkpoint).expanduser()) if checkpoint else ""
         wish = Wish(model, input_size, None if out is None else tuple(out), pretrained, file)
         _check(shape, wish)
+        self._wish, self._channels = wish, shape[0]
         self.network = build(wish)
         self.images = _model_input(self.network, wish)
         self.stages = _stages(self.network)
@@ -81,6 +84,21 @@ class TimmBackbone(Backbone):
         """Images `(N, 1 or 3, H, W)` to one feature map `(N, channels, height, width)` a stage."""
         maps: list[Tensor] = self.network(self.images(images))
         return [m.permute(0, 3, 1, 2) for m in maps] if self._channels_last else maps
+
+    def whole_model(self, head: nn.Linear) -> tuple[nn.Module, dict[str, Any]]:
+        """timm's own model with these weights and this head. See `zoo.Backbone.whole_model`."""
+        whole = copy.deepcopy(self).cpu()
+        model = whole_model(self._wish, whole.network, whole.images, copy.deepcopy(head).cpu(), self._channels)
+        trained = _data_config(self.network)
+        about = {
+            "library": "timm",
+            "model": self._wish.model.partition(".")[0],
+            "num_classes": head.out_features,
+            "input_size": list(self.images.size) if self.images.size else None,
+            "mean": list(trained["mean"]),
+            "std": list(trained["std"]),
+        }
+        return model, about
 
     def _refuse_size(self, shape: tuple[int, ...], wish: Wish) -> None:
         side = wish.side or max(self.images.size or shape[1:])
