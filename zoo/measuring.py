@@ -149,14 +149,19 @@ def refuse(name: str, metric: Metric, evidence: Evidence) -> None:
 
 def _figures(name: str, metric: Metric, evidence: Evidence, floors: int) -> Iterator[Figure]:
     evidence = replace(evidence, draws=_copied(evidence.draws))
-    for sample, what in ((evidence.real, "real"), (evidence.fake, "judged")):
-        if metric.compares and not bool(sample.values.isfinite().all()):
-            raise BadData(f"the {what} samples have values that are NaN or infinite; they cannot be measured.")
+    if metric.compares:
+        _refuse_infinite(evidence)
     values = measured(name, metric, evidence)
     below = floors_of(name, metric, evidence, floors)
     aims = metric.aims(evidence)
     for figure, better in metric.figures.items():
         yield Figure(name, figure, values[figure], better, evidence.size, below.get(figure), aims.get(figure))
+
+
+def _refuse_infinite(evidence: Evidence) -> None:
+    for sample, what in ((evidence.real, "real"), (evidence.fake, "judged")):
+        if not bool(sample.values.isfinite().all()):
+            raise BadData(f"the {what} samples have values that are NaN or infinite; they cannot be measured.")
 
 
 def _copied(draws: Draws) -> Draws:

@@ -28,7 +28,7 @@ def save_confusion(path: Path, counts: Sequence[Sequence[int]]) -> None:
     table, classes = torch.tensor(counts), len(counts)
     figure = _figure(max(4.0, 0.4 * classes + 1.5), max(3.6, 0.4 * classes + 1.2))
     axes = figure.add_subplot()
-    axes.imshow(table / table.sum(1, keepdim=True).clamp(min=1), cmap="Blues", vmin=0, vmax=1)
+    axes.imshow((table / table.sum(1, keepdim=True).clamp(min=1)).numpy(), cmap="Blues", vmin=0, vmax=1)
     if classes <= WRITTEN:
         for row in range(classes):
             for column in range(classes):
@@ -51,7 +51,7 @@ def save_mistakes(path: Path, tested: Tested) -> None:
     for place, number in enumerate(wrong.tolist(), 1):
         axes = figure.add_subplot(math.ceil(len(wrong) / side), side, place)
         image = tested.images[number].add(1).div(2).clamp(0, 1)
-        axes.imshow(image.permute(1, 2, 0).squeeze(2), cmap="gray", vmin=0, vmax=1)
+        axes.imshow(image.permute(1, 2, 0).squeeze(2).numpy(), cmap="gray", vmin=0, vmax=1)
         axes.set_axis_off()
         axes.set_title(f"{int(tested.labels[number])} as {int(said[number])}, {float(sure[number]):.0%}", fontsize=7)
     if not len(wrong):
