@@ -2,10 +2,11 @@
 
 Usage: python benchmarks/finetune.py [--rounds N] [--json FILE]
 
-ResNet-18 at 64x64, digits, the head alone tuned, batches of 64. Times are CPU time of the process on one thread, medians
-over rounds in random order: an epoch without keeping features; the first epoch with keeping them, computing them included;
-a later epoch. The control is an epoch without, a second time. Goals: the first epoch costs at most 1.1 times one without,
-a later one at most a fiftieth. The exit code is 1 if one is missed, or if the control is off by more than 3%.
+ResNet-18 at 64x64, digits, the head alone tuned, batches of 64. Times are CPU time of the process on one thread,
+medians over rounds in random order: an epoch without keeping features; the first epoch with keeping them, computing
+them included; a later epoch. The control is an epoch without, a second time. Goals: the first epoch costs at most 1.1
+times one without, a later one at most a fiftieth. The exit code is 1 if one is missed, or if the control is off by
+more than 3%.
 """
 
 from __future__ import annotations
