@@ -87,7 +87,16 @@ def cases():
             train(wgan | {"dataset": "digits"}, augment=["color", "translation", "cutout"], flip=True),
             {},
         ),
+        "fine-tuning": (tuning("last-2"), {}),
+        "fine-tuning that thaws": (tuning("gradual"), {}),
+        "fine-tuning on kept features": (tuning("head"), {}),
     }
+
+
+def tuning(tune):
+    procedure = {"name": "supervised", "tune": tune, "class_weights": "balanced"}
+    train = {"batch_size": 8, "steps": 5, "optimizer": {"name": "SGD", "lr": 0.05}}
+    return {"procedure": procedure, "dataset": "digits", "backbone": "timm:test_resnet", "train": train}
 
 
 def constraints():
@@ -147,7 +156,8 @@ def computed(table, given):
     made.refuse_difference(data=True)
     log = {**made.flush(), "estimate": -1.0 if made.estimate is None else float(made.estimate)}
     state = {"networks": {name: network.state_dict() for name, network in networks.items()}}
-    state["distance"] = made.composition.parts.distance.state_dict()
+    distance = made.composition.parts.distance
+    state["distance"] = {} if distance is None else distance.state_dict()
     return {"gradients": gradients, "state": dict(flattened(state, "")), "log": log}
 
 
