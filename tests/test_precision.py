@@ -122,3 +122,23 @@ def test_full_precision_within_full_precision_ends_with_the_outer_one():
             pass
         assert not network.lowered
     assert network.lowered
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 2, 1), (4, 2, 2), (5, 3, 2), (7, 2, 3)])
+@pytest.mark.parametrize("size", [(1, 1), (4, 1), (2, 2)])
+def test_gradients_of_convolutions_of_narrow_images_are_right(kernel, stride, padding, size):
+    """torch leaves taps that meet only padding as they lay in memory; so that memory is filled with NaN first."""
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(32, 32, kernel, stride, padding, bias=False)
+    network = LowPrecision(nn.Sequential(convolution), torch.device("cpu"))
+    for _ in range(8):
+        images = torch.randn(16, 32, *size)
+        filled = [torch.full((n,), torch.nan) for n in (100_000, convolution.weight.numel())]
+        del filled
+        convolution.weight.grad = None
+        outputs = network(images)
+        by_outputs = torch.randn_like(outputs)
+        outputs.backward(by_outputs)
+        expected = torch.nn.grad.conv2d_weight(images, convolution.weight.shape, by_outputs, stride, padding)
+        torch.testing.assert_close(convolution.weight.grad, expected, rtol=0.1, atol=0.05 * float(expected.abs().max()))
+    assert convolution.padding == (padding, padding)

@@ -61,7 +61,8 @@ class Group:
             dist.all_reduce(flat)
         flat /= self.size
         pieces = torch.split(flat, [gradient.numel() for gradient in gradients] + [len(scalars)])
-        torch._foreach_copy_(list(gradients), [p.view_as(g) for p, g in zip(pieces, gradients, strict=False)])
+        if gradients:
+            torch._foreach_copy_(list(gradients), [p.view_as(g) for p, g in zip(pieces, gradients, strict=False)])
         # Copied, so that what is kept for the log does not keep all gradients.
         return list(pieces[-1].clone().unbind())
 

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from zoo.tuning.result import Result
 
 LISTS = ("augment",)
-OWN = ("device", "files", "out", "name", "seeds", "epochs", "assignments", "download", "dry_run", "quiet", "json_")
+OWN = (
+    *("device", "files", "out", "name", "seeds", "epochs", "assignments", "download", "dry_run", "quiet", "json_"),
+    "processes",
+)
 """Options that are no settings of a recipe."""
 
 
@@ -42,6 +45,7 @@ OWN = ("device", "files", "out", "name", "seeds", "epochs", "assignments", "down
 @click.option("--seed", type=int, help="What every random number follows from, the choice of the shots included.")
 @click.option("--seeds", type=click.IntRange(min=1), help="Tune with so many seeds, from 0, and say how they differ.")
 @click.option("--precision", type=click.Choice(["32", "bf16"]), help="Arithmetic of the networks.")
+@click.option("--processes", type=click.IntRange(min=1), metavar="N", help="Share each batch among N processes.")
 @click.option("--set", "assignments", multiple=True, metavar="AXIS.SETTING=VALUE", help="Change one setting.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--name", default="", help="The run's name; made from backbone, data set, way and seed if not given.")
@@ -65,14 +69,20 @@ def finetune(backbone: str, json_: bool, **options: Any) -> None:
           --tune last-2 --layer-decay 0.65 --augment flip --augment crop
       zoo finetune runs/my-gan --dataset digits --tune head --shots 10 --seeds 5
     """
+    from zoo.cli.train import launch_again
+    from zoo.launch import note_end
     from zoo.plugins import installed
 
+    if (options["processes"] or 1) > 1 and not options["dry_run"]:
+        launch_again(options["processes"])
+        return
     for file in options["files"]:
         installed().add_file(file)
     if options["seed"] is not None and options["seeds"] is not None:
         raise UsageError("--seeds N tunes with the seeds from 0 to N-1; leave --seed out.")
     seeds = range(options["seeds"]) if options["seeds"] else [options["seed"] or 0]
     results = [result for seed in seeds if (result := _tuned(backbone, seed, json_, options)) is not None]
+    note_end()
     if json_ and results:
         print_json([asdict(result) for result in results])
     elif len(results) > 1:
@@ -83,7 +93,7 @@ def _tuned(backbone: str, seed: int, json_: bool, options: dict[str, Any]) -> Re
     """One fine-tuning; None for a dry run."""
     from zoo.api import start
     from zoo.cli.train import print_composition
-    from zoo.processes import is_first
+    from zoo.processes import is_first, launched
     from zoo.run import load
     from zoo.tuning.result import tested, write_result
     from zoo.tuning.tune import composed, tuned_path, tuning_table
@@ -109,7 +119,8 @@ def _tuned(backbone: str, seed: int, json_: bool, options: dict[str, Any]) -> Re
         _print_result(found.result, outcome, pictures)
     if outcome.state == "interrupted":
         click.echo(f"Stopped and saved. Go on with: zoo train --resume {path}", err=True)
-        sys.exit(INTERRUPTED)
+        if not launched():
+            sys.exit(INTERRUPTED)
     return found.result
 
 

@@ -89,7 +89,7 @@ def train(variant: str, resumed: Path | None, files: tuple[Path, ...], **options
       zoo train --resume runs/wgan-gp-digits-seed0 --steps 8000
     """
     if (options["processes"] or 1) > 1 and not options["dry_run"]:
-        _launch(options["processes"])
+        launch_again(options["processes"])
         return
     from zoo.plugins import installed
 
@@ -102,7 +102,8 @@ def train(variant: str, resumed: Path | None, files: tuple[Path, ...], **options
         _start(variant, options)
 
 
-def _launch(count: int) -> None:
+def launch_again(count: int) -> None:
+    """Runs this same command in several processes, without its `--processes`."""
     from zoo.launch import launch
 
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
