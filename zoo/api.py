@@ -173,6 +173,8 @@ def start(
     if profile:
         refuse_short(composition.training.train.steps)
     trainer = Trainer(composition)
+    for remark in composition.remarks:
+        trainer.say(remark)
     created = composition.group.alike(lambda: Folder.create(path, composition.recipe))
     return Fit(trainer, created or Onlooker(path), on_log, progress, profile).run()
 

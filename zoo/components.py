@@ -40,6 +40,8 @@ class Critic(nn.Module):
 
     conditional: bool = False
     """Whether `forward` wants a condition."""
+    remark: str = ""
+    """What a user should know before it is trained, such as what is missing for it to be of use; empty for nothing."""
 
 
 def is_conditional(network: nn.Module) -> bool:
@@ -122,6 +124,8 @@ class Backbone(nn.Module):
     """
 
     stages: Sequence[Stage]
+    random: bool = False
+    """Whether its weights were drawn at random, and have learnt nothing yet."""
 
     def train(self, mode: bool = True) -> Self:
         """Sets the mode; layers in which everything is frozen at the time stay in evaluation mode."""

@@ -55,6 +55,12 @@ class Composition:
         """What batches are drawn from: the data set, or what the procedure makes of it when it is first needed."""
         return self.procedure.drawn(self.parts, self.dataset)
 
+    @property
+    def remarks(self) -> list[str]:
+        """What a user should know of the networks before they are trained."""
+        found = [str(getattr(network, "remark", "")) for network in self.networks.values()]
+        return [remark for remark in found if remark]
+
     def batch(self, **fields: Any) -> Batch:
         """A game of this composition's critic, with its distance's witness. See `Batch` for the fields."""
         distance = self.parts.distance

@@ -41,6 +41,7 @@ def inherit(composition: Composition, path: str) -> list[str]:
             reason = _misfit(target, state)
             if not reason:
                 target.load_state_dict(dict(state))
+                _note_training(target)
                 taken.append(found)
                 break
             reasons.append(f"{found}: {reason}")
@@ -60,6 +61,12 @@ def _offers(name: str, network: nn.Module, states: States) -> list[tuple[str, nn
         parts = [_part(state, BACKBONE) for state in states.values()]
         offers += [(f"{name}.backbone", backbone, part) for part in parts if part]
     return offers
+
+
+def _note_training(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, Backbone):
+            module.random = False
 
 
 def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

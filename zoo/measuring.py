@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from zoo.components import ArrayDataset, Dataset, Density, as_floats, is_conditional
+from zoo.compose import Composition
 from zoo.draws import Draws
 from zoo.errors import BadData, BrokenPlugin, IncompatibleParts, MissingPackage
 from zoo.metrics import Better, Evidence, Metric, Sample
@@ -84,8 +86,26 @@ def evidence_of(run: Run, n: int, seed: int = 0) -> Evidence:
         constraints=run.composition.parts.constraints,
         draws=Draws(seed + 2),
         generates="generator" in networks,
+        backbone=backbone_of(run.composition),
         test=lambda: run.composition.procedure.test(run.composition.parts, dataset),
     )
+
+
+def backbone_of(composition: Composition) -> dict[str, Any] | None:
+    """The name and the settings of the backbone that a composition's critic stands on; None if it stands on none."""
+    choice = composition.recipe.axes.get("backbone")
+    return choice.table() if choice is not None and "critic" in composition.networks else None
+
+
+def flattery(metrics: Mapping[str, Metric], evidence: Evidence) -> list[str]:
+    """What to know of metrics that look at samples as the critic did, a sentence each."""
+    backbone = (evidence.backbone or {}).get("name")
+    return [
+        f"the critic was trained on features of the network that {name} measures by (the backbone {backbone}): its "
+        "figures flatter these samples. Measure with other features too."
+        for name, metric in metrics.items()
+        if evidence.backbone is not None and metric.flatters(evidence)
+    ]
 
 
 def real_evidence(dataset: Dataset, n: int, seed: int = 0) -> Evidence:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from torch import Tensor, nn
 
@@ -48,6 +48,7 @@ class Evidence:
         constraints: The critic's Lipschitz constraints, by name.
         draws: Random numbers for the metric itself.
         generates: Whether there is something that makes samples to be judged.
+        backbone: The name and the settings of the backbone that the critic stands on; None if it stands on none.
         test: The figures that a run's procedure has about samples that it kept for the end; None if it keeps none.
     """
 
@@ -62,6 +63,7 @@ class Evidence:
     constraints: Mapping[str, LipschitzConstraint] = field(default_factory=dict)
     draws: Draws = field(default_factory=Draws)
     generates: bool = True
+    backbone: Mapping[str, Any] | None = None
     test: Callable[[], Mapping[str, float]] | None = None
     _kept: dict[str, Sample] = field(default_factory=dict, repr=False, compare=False)
 
@@ -114,6 +116,12 @@ class Metric(ABC):
         asked for; nothing here, and it is measured only when it is asked for.
         """
         return {}
+
+    def flatters(self, evidence: Evidence) -> bool:
+        """Whether it looks at features of the network that the critic stands on, `evidence.backbone`: the samples were
+        made to please these, and seem better in them than they are.
+        """
+        return False
 
     @abstractmethod
     def measure(self, evidence: Evidence) -> Mapping[str, float]:

@@ -90,7 +90,83 @@ class Flat(Bone):
         return super().forward(images / images.std((1, 2, 3), keepdim=True))
 
 
+class Coloured(Bone):
+    """The same network for grey images as for colour ones."""
+
+    def __init__(self, shape):
+        super().__init__((3, *shape[1:]))
+
+    def forward(self, images):
+        return super().forward(images.expand(-1, 3, -1, -1))
+
+
+class RedOnly(Coloured):
+    """A grey image is taken for a red one."""
+
+    def forward(self, images):
+        rest = images.new_zeros(len(images), 3 - images.shape[1], *images.shape[2:])
+        return Bone.forward(self, torch.cat([images, rest], dim=1))
+
+
+class ListsTwice(Bone):
+    def parameters_by_stage(self, shape):
+        return [list(self.low.parameters()), list(self.parameters())]
+
+
+class LeavesOut(Bone):
+    def parameters_by_stage(self, shape):
+        return [[self.low[0].weight], list(self.high.parameters())]
+
+
+class TooLate(Bone):
+    def parameters_by_stage(self, shape):
+        return [[], list(self.parameters())]
+
+
+class ListsIdle(Bone):
+    """It lists parameters that only a classifier would use."""
+
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.spare = nn.Linear(6, 2)
+
+    def parameters_by_stage(self, shape):
+        return [list(self.low.parameters()), [*self.high.parameters(), *self.spare.parameters()]]
+
+
+class LeavesThawed(Bone):
+    def parameters_by_stage(self, shape):
+        found = super().parameters_by_stage(shape)
+        self.eval()
+        return found
+
+
+class NeverStill(Bone):
+    """What is frozen later than it is built is not kept in evaluation mode."""
+
+    def train(self, mode=True):
+        return nn.Module.train(self, mode)
+
+
+class StaysStill(Bone):
+    """What was once in evaluation mode stays so."""
+
+    def train(self, mode=True):
+        was = self.low.training
+        super().train(mode)
+        self.low.train(mode and was)
+        return self
+
+
 BACKBONES = [
+    (RedOnly, "grey-is-colour"),
+    (ListsTwice, "parameters-by-stage"),
+    (LeavesOut, "parameters-by-stage"),
+    (TooLate, "parameters-by-stage"),
+    (ListsIdle, "parameters-by-stage"),
+    (LeavesThawed, "parameters-by-stage"),
+    (NeverStill, "freezes-by-stage"),
+    (StaysStill, "freezes-by-stage"),
     (WrongChannels, "taps"),
     (WrongStride, "taps"),
     (TooManyStages, "taps"),
@@ -101,7 +177,7 @@ BACKBONES = [
 ]
 
 
-@pytest.mark.parametrize("component", [Bone, Frozen, ByASetting])
+@pytest.mark.parametrize("component", [Bone, Frozen, ByASetting, Coloured])
 def test_a_correct_one_passes(component):
     check_component("backbone", component)
 

@@ -44,7 +44,7 @@ def evaluate(run: Path, json_: bool, **options: Any) -> None:
     from tqdm import tqdm
 
     from zoo.errors import BadData
-    from zoo.measuring import evidence_of, fitting
+    from zoo.measuring import evidence_of, fitting, flattery
     from zoo.plugins import installed
     from zoo.run import load
 
@@ -56,6 +56,8 @@ def evaluate(run: Path, json_: bool, **options: Any) -> None:
         metrics, unfit = fitting(metrics, evidence)
         for reason in unfit.values():
             click.echo(f"Left out: {reason}", err=True)
+    for text in flattery(metrics, evidence):
+        click.secho(f"Warning: {text}", fg="yellow", err=True)
     total = sum(len(metric.figures) for metric in metrics.values())
     with tqdm(total=total, desc="Measuring", unit="figure", leave=False, disable=None) as bar:
         figures, failures = _measured(metrics, evidence, options["floors"], bar)

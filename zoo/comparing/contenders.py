@@ -14,7 +14,7 @@ from zoo.compose import Composition, compose
 from zoo.devices import resolve_device
 from zoo.errors import UsageError
 from zoo.folder import Folder
-from zoo.measuring import evidence_of, real_evidence
+from zoo.measuring import backbone_of, evidence_of, real_evidence
 from zoo.metrics import Evidence
 from zoo.plugins import Plugins
 from zoo.recipe import Choice, Recipe, Table, layered, named_table, normalized
@@ -152,6 +152,7 @@ class Drafting:
             critic=networks.get("critic"),
             constraints=composition.parts.constraints,
             generates="generator" in networks,
+            backbone=backbone_of(composition),
             test=lambda: composition.procedure.test(composition.parts, self._data.dataset),
         )
 

@@ -17,6 +17,7 @@ from zoo.comparing.contenders import Data, Draft, Drafting, Networks, data_of, l
 from zoo.comparing.measures import chosen, scales_of
 from zoo.comparing.results import Budget, Comparison, Contender
 from zoo.errors import UsageError
+from zoo.measuring import flattery
 from zoo.plugins import installed
 from zoo.recipe import Choice
 from zoo.resolve import Assignments
@@ -88,6 +89,9 @@ def plan(request: Request, say: Callable[[str], None]) -> Plan:
     drafts = [drafting.draft(name, label) for name, label in named]
     evidence = {draft.label: draft.evidence for draft in drafts}
     metrics = chosen(request.metrics, data.dataset, evidence, plugins, say)
+    notes = tuple(f"{label}: {text}" for label, each in evidence.items() for text in flattery(metrics, each))
+    for note in notes:
+        say(f"Warning: {note}")
     budget = _budget(request, drafts)
     comparison = Comparison(
         dataset=dataset_name(data.choice),
@@ -99,6 +103,7 @@ def plan(request: Request, say: Callable[[str], None]) -> Plan:
         points=request.points,
         command=shlex.join(["zoo", *sys.argv[1:]]) if Path(sys.argv[0]).name == "zoo" else "",
         about=_about(),
+        notes=notes,
     )
     return Plan(comparison, {draft.label: draft.updates for draft in drafts})
 

@@ -131,6 +131,7 @@ class Comparison:
         command: The command that made it.
         about: Versions and hardware, by name.
         cells: What has come of it so far, in no order.
+        notes: What to know of its figures, a sentence each.
     """
 
     dataset: str
@@ -143,6 +144,7 @@ class Comparison:
     command: str = ""
     about: Mapping[str, str] = field(default_factory=dict)
     cells: tuple[Cell, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def of(self, label: str) -> list[Cell]:
         """A contender's cells, by seed."""
@@ -158,6 +160,7 @@ class Comparison:
                 "seeds": tuple(table["seeds"]),
                 "contenders": tuple(Contender(**contender) for contender in table["contenders"]),
                 "scales": {key: Scale(**scale) for key, scale in table["scales"].items()},
+                "notes": tuple(table.get("notes", ())),
                 "cells": tuple(cells) or tuple(Cell.of(cell) for cell in table.get("cells", ())),
             }
         )

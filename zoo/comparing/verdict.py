@@ -54,7 +54,7 @@ def judge(comparison: Comparison, odds: Mapping[tuple[str, str], Odds] | None = 
     key, scale = next(iter(comparison.scales.items()))
     sums = {each.label: each for each in summaries(comparison, key)}
     found = ranking(beats(comparison, key) if odds is None else odds)
-    rest = (*_failures(list(sums.values())), *_gaps(comparison), *_unequal_times(comparison))
+    rest = (*_failures(list(sums.values())), *_gaps(comparison), *_unequal_times(comparison), *_notes(comparison))
     if found is None or sums[found.leader].mean is None:
         figures = [_figure(each, scale) for each in sums.values() if each.mean is not None]
         return Judgement(_nothing_to_tell(list(sums.values()), scale), tuple(figures), rest=rest)
@@ -189,6 +189,10 @@ def _unequal_times(comparison: Comparison) -> Iterator[str]:
     fast, slow = min(seconds, key=seconds.__getitem__), max(seconds, key=seconds.__getitem__)
     if seconds[slow] > MUCH_LONGER * seconds[fast]:
         yield f"They did not train equally long: {fast} {seconds[fast]:.3g} s a run, {slow} {seconds[slow]:.3g} s."
+
+
+def _notes(comparison: Comparison) -> Iterator[str]:
+    yield from (f"{note.rstrip('.')}." for note in comparison.notes)
 
 
 def word(odds: Odds, pairs: int) -> str:

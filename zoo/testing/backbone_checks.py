@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,7 +16,18 @@ from zoo.errors import ZooError
 from zoo.procedures import About
 from zoo.settings import resolve, settings_of
 from zoo.testing.checks import Failed, Skipped, Subject, check, require
-from zoo.testing.networks import GREY, Trial, build, difference, require_finite, states_of, taken, trials, weighted_sum
+from zoo.testing.networks import (
+    GREY,
+    Trial,
+    build,
+    changed,
+    difference,
+    require_finite,
+    states_of,
+    taken,
+    trials,
+    weighted_sum,
+)
 
 OBLONG = (3, 48, 32)
 FREEZE = "freeze"
@@ -144,3 +156,93 @@ def extremes(subject: Subject) -> None:
         for training in (False, True):
             trial.network.train(training)
             require_finite(trial.outputs(images), f"feature maps of flat images on {trial}")
+
+
+@check("backbone")
+def grey_is_colour(subject: Subject) -> None:
+    """A grey image has the feature maps of the colour image whose three channels it is, with the same weights."""
+    grey, colour = _trial(subject, GREY), _trial(subject, (3, *GREY[1:]))
+    if grey is None or colour is None:
+        raise Skipped("it takes either grey images or colour ones.")
+    weights = colour.network.state_dict()
+    if [t.shape for t in weights.values()] != [t.shape for t in grey.network.state_dict().values()]:
+        raise Skipped("for grey images it is another network, with weights of its own.")
+    grey.network.load_state_dict(weights)
+    images = grey.inputs(2)[0]
+    gap = difference(grey.evaluated(images), colour.evaluated(images.expand(-1, 3, -1, -1)))
+    require(gap < 1e-4, f"the maps of a grey image differ by {gap:.2g} from those of the same image in three channels.")
+
+
+@check("backbone")
+def parameters_by_stage(subject: Subject) -> None:
+    """`parameters_by_stage` lists what a map depends on once, at the first such stage, and leaves everything alone."""
+    for trial in trials(subject):
+        network, shape = trial.network.train(), trial.about.shape
+        before, flags = states_of(network), _flags(network)
+        listed = network.parameters_by_stage(shape)
+        require(not changed(before, network), "parameters_by_stage changes the state, such as statistics.")
+        require(_flags(network) == flags, "parameters_by_stage changes what is trained, or the mode of a layer.")
+        require(
+            len(listed) == len(network.stages),
+            f"parameters_by_stage lists {len(listed)} stages, of {len(network.stages)}.",
+        )
+        _require_owners(trial, listed)
+
+
+def _require_owners(trial: Trial, listed: Sequence[Sequence[nn.Parameter]]) -> None:
+    names = {id(p): name for name, p in trial.network.named_parameters()}
+    found = [(id(p), stage) for stage, parameters in enumerate(listed) for p in parameters]
+    require(all(each in names for each, _ in found), "parameters_by_stage lists a parameter that it does not have.")
+    twice = [names[each] for each, _ in found if sum(each == other for other, _ in found) > 1]
+    require(not twice, f"parameters_by_stage lists {twice[:1]} more than once.")
+    stages = dict(found)
+    for name, first in _first_maps(trial).items():
+        listed_at = stages.pop(id(trial.network.get_parameter(name)), None)
+        require(listed_at is not None, f"parameters_by_stage leaves out {name}, which map {first} depends on.")
+        require(
+            listed_at == first,
+            f"parameters_by_stage has {name} at stage {listed_at}; map {first} depends on it already.",
+        )
+    idle = [names[each] for each in stages]
+    require(not idle, f"parameters_by_stage lists {idle[:1]}, which no map depends on.")
+
+
+def _first_maps(trial: Trial) -> dict[str, int]:
+    """The first map that each parameter takes part in, by name, found one map at a time."""
+    trial.network.requires_grad_(True).eval()
+    named = dict(trial.network.named_parameters())
+    first: dict[str, int] = {}
+    for stage in range(len(trial.network.stages)):
+        total = trial.network(*trial.inputs(1))[stage].sum()
+        found = torch.autograd.grad(total, list(named.values()), allow_unused=True)
+        for name, gradient in zip(named, found, strict=True):
+            if gradient is not None:
+                first.setdefault(name, stage)
+    return first
+
+
+def _flags(network: nn.Module) -> tuple[list[bool], list[bool]]:
+    return [p.requires_grad for p in network.parameters()], [m.training for m in network.modules()]
+
+
+@check("backbone")
+def freezes_by_stage(subject: Subject) -> None:
+    """The maps of stages that are frozen after it was built are those of evaluation; thawed, all is as it was."""
+    for trial in trials(subject):
+        network = trial.network.requires_grad_(True).train()
+        images, flags = trial.inputs(2)[0], _flags(network)
+        listed = network.parameters_by_stage(trial.about.shape)
+        for count in range(1, len(listed) + 1):
+            for parameter in itertools.chain(*listed[:count]):
+                parameter.requires_grad_(False)
+            before = states_of(network)
+            found = [m.detach() for m in network.train()(images)[:count]]
+            gap = difference(found, trial.evaluated(images)[:count])
+            require(
+                gap < 1e-4,
+                f"with its first {count} stages frozen, training mode changes their maps by {gap:.2g}: train() must "
+                "keep layers in evaluation mode in which all is frozen at the time (zoo.Backbone's does).",
+            )
+            network.load_state_dict(before)
+        network.requires_grad_(True).train()
+        require(_flags(network) == flags, "thawed again, some layers stay in evaluation mode after train().")

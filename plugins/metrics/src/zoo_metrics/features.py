@@ -17,6 +17,9 @@ FeatureName: TypeAlias = Annotated[str, Setting("pixels, classifier, timm:MODEL 
 Weights: TypeAlias = Annotated[str, Setting("a local file of weights of timm:MODEL or inception; empty for none")]
 Pretrained: TypeAlias = Annotated[bool, Setting("let timm download weights where no file is named")]
 
+INCEPTION = "inception_v3"
+"""What timm calls the network of `inception`."""
+
 
 class Extractor:
     """Features of real and judged samples by name.
@@ -55,6 +58,13 @@ class Extractor:
                 raise IncompatibleParts(f"the features of a classifier need labelled data, and {reason}.")
         elif self.name != "pixels":
             self._network(evidence)
+
+    def flatters(self, evidence: Evidence) -> bool:
+        """Whether the critic stands on the same model, with whichever weights."""
+        backbone = evidence.backbone or {}
+        model = str(backbone.get("model", "")).partition(".")[0]
+        ours = {"timm": self.model, "inception": INCEPTION}.get(self.name, "").partition(".")[0]
+        return backbone.get("name") == "timm" and bool(ours) and model == ours
 
     def features(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
         """Features of the real and of the judged samples, float64 `(N, D)` and `(M, D)`."""

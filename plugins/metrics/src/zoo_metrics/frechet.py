@@ -35,6 +35,10 @@ class Frechet(Metric):
         """Raises IncompatibleParts for samples that the features are not for."""
         self.extractor.refuse(evidence)
 
+    def flatters(self, evidence: Evidence) -> bool:
+        """Whether the critic looked at these features."""
+        return self.extractor.flatters(evidence)
+
     def telling(self, dataset: Dataset) -> Mapping[str, float]:
         """In a classifier's features it tells most where there are labels."""
         return {} if why_none(dataset) else {"classifier": 0.9}

@@ -38,6 +38,10 @@ class Kid(Metric):
         """Raises IncompatibleParts for samples that the features are not for."""
         self.extractor.refuse(evidence)
 
+    def flatters(self, evidence: Evidence) -> bool:
+        """Whether the critic looked at these features."""
+        return self.extractor.flatters(evidence)
+
     def measure(self, evidence: Evidence) -> Mapping[str, float]:
         """`kid`, over all samples or averaged over subsets; a subset is never larger than what there is."""
         real, fake = self.extractor.features(evidence)

@@ -41,6 +41,10 @@ class Prdc(Metric):
         """Raises IncompatibleParts for samples that the features are not for."""
         self.extractor.refuse(evidence)
 
+    def flatters(self, evidence: Evidence) -> bool:
+        """Whether the critic looked at these features."""
+        return self.extractor.flatters(evidence)
+
     def telling(self, dataset: Dataset) -> Mapping[str, float]:
         """Of points a distance tells more."""
         return {"": 0.8 if dataset.kind == "image" else 0.4}

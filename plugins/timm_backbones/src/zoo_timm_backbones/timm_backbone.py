@@ -74,7 +74,8 @@ class TimmBackbone(Backbone):
         self._channels_last = getattr(self.network, "output_fmt", None) == "NHWC"
         self.eval()
         self._refuse_size(shape, wish)
-        if not wish.arguments()["pretrained"]:
+        self.random = not wish.arguments()["pretrained"]
+        if self.random:
             calibrate(self, varied_images(32, shape))
         self._refuse_blindness(shape, wish)
         self._freeze(freeze, shape)
