@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         ZooError,
     )
     from zoo.hookspecs import hookimpl
+    from zoo.images import pixels, read_image
     from zoo.metrics import Better, Evidence, Metric, Sample
     from zoo.neural.distance import NeuralDistance, neural_distance
     from zoo.procedures import About, Layer, Parts, Phase, Procedure, Want
@@ -77,6 +78,7 @@ _HOMES = {
         "ZooError",
     ),
     "zoo.hookspecs": ("hookimpl",),
+    "zoo.images": ("pixels", "read_image"),
     "zoo.metrics": ("Better", "Evidence", "Metric", "Sample"),
     "zoo.neural.distance": ("NeuralDistance", "neural_distance"),
     "zoo.procedures": ("About", "Layer", "Parts", "Phase", "Procedure", "Want"),
@@ -135,6 +137,8 @@ __all__ = [
     "load",
     "mean_over_patches",
     "neural_distance",
+    "pixels",
+    "read_image",
     "read_variants",
     "resume",
     "train",

@@ -9,8 +9,7 @@ from typing import Annotated, Literal
 
 import torch
 
-from zoo import ArrayDataset, BadData, Setting
-from zoo.images import read_image
+from zoo import ArrayDataset, BadData, Setting, read_image
 from zoo_datasets.cache import cached_images
 from zoo_datasets.paths import expanded
 from zoo_datasets.pictures import Put, decode_all

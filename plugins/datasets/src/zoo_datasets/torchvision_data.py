@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zoo import ArrayDataset, BadData, MissingPackage, Setting
-from zoo.images import pixels
+from zoo import ArrayDataset, BadData, MissingPackage, Setting, pixels
 from zoo_datasets.arrays import channels_first
 from zoo_datasets.paths import expanded
 from zoo_datasets.pictures import read_all
