@@ -298,6 +298,34 @@ def test_a_run_that_began_from_a_run_is_put_back_to_there(tmp_path):
     assert not same(stand.before, stand.backbone)
 
 
+def test_a_run_that_began_from_a_file_of_weights_is_put_back_to_these(tmp_path):
+    import timm
+    from safetensors.torch import save_file
+
+    torch.manual_seed(5)
+    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "weights.safetensors")
+    file = str(tmp_path / "weights.safetensors")
+    table = tuning_table(MODEL, "digits", {"steps": 2, "batch_size": 8, "validate_every": 0, "checkpoint_every": 0})
+    start(composed(table, [(["backbone", "checkpoint"], file)], device="cpu"), tmp_path / "run")
+    stand = run_backbone(tmp_path / "run", "cpu")
+    assert same(stand.before, named_backbone(MODEL, SHAPE, [(["backbone", "checkpoint"], file)]).backbone)
+    assert not same(stand.before, named_backbone(MODEL, SHAPE).backbone)
+    (tmp_path / "weights.safetensors").unlink()
+    with pytest.raises(BadData, match="there is no file .*weights.safetensors"):
+        run_backbone(tmp_path / "run", "cpu")
+    study = study_layers(str(tmp_path / "run"), seeds=1, device="cpu", began=False)
+    assert [each.weights for each in study.layers] == ["after"] * 5
+
+
+def test_weights_that_a_run_began_with_are_not_downloaded_unasked(tmp_path):
+    path = tuned(tmp_path, steps=1)
+    recipe = tmp_path / "run" / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("pretrained = false", "pretrained = true"))
+    with pytest.raises(BadRun, match="began with weights that are downloaded.* --allow-download"):
+        study_layers(path, device="cpu")
+    assert study_layers(path, seeds=1, device="cpu", began=False).now == "after"
+
+
 def test_samples_that_a_run_never_saw_are_looked_at_under_any_name(tmp_path):
     path = tuned(tmp_path, steps=2)
     run = zoo.load(path, device="cpu")

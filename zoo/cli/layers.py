@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 @click.option("--set", "assignments", multiple=True, metavar="AXIS.SETTING=VALUE", help="Change one setting.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--plugin", "files", multiple=True, type=click.Path(path_type=Path), help="Use a local Python file.")
+@click.option("--now", is_flag=True, help="Look at a RUN only as it is, and not as it began.")
 @click.option("--download", is_flag=True, help="Let the data set download its files.")
+@click.option("--allow-download", is_flag=True, help="Let the weights that a RUN began with be downloaded.")
 @as_json
 def layers(backbone: str, files: tuple[Path, ...], json_: bool, out: Path | None, **options: Any) -> None:
     """Says what features of each layer of a backbone are good for, by which to search, and which to tune.
@@ -56,7 +58,7 @@ def layers(backbone: str, files: tuple[Path, ...], json_: bool, out: Path | None
     settings = {".".join(path): value for path, value in changes}
     if options.pop("download"):
         settings[f"dataset.{DOWNLOAD}"] = True
-    study = study_layers(backbone, settings=settings, **options)
+    study = study_layers(backbone, settings=settings, began=not options.pop("now"), **options)
     files_ = [] if out is None else _write(out, study)
     if json_:
         print_json({**study.table(), "files": [str(file) for file in files_]})
@@ -87,19 +89,21 @@ def _print(study: Study) -> None:
     accuracy, retrieval = study.chance
     last = ["chance", "", "", "", f"{accuracy:.1%}", f"{accuracy:.1%}", f"{retrieval:.1%}"]
     print_table(header, [*map(_row, in_order), last])
+    halved = f"in {study.seeds} ways (mean ± standard deviation)" if study.seeds > 1 else "in one way"
     click.echo(
         f"\nSamples of {study.dataset}: {study.which}.\n{study.train} to learn from, {study.test} to test with, halved "
-        f"in {study.seeds} ways (mean ± standard deviation); {study.pool} pooling.\n"
+        f"{halved}; {study.pool} pooling.\n"
         f"Search by {study.search_by.layer}: its retrieval mAP is the highest.\n{_advice(study)}"
     )
 
 
 def _advice(study: Study) -> str:
-    kept = study.kept.layer
+    kept = study.kept
+    whose = "" if kept.weights == study.now else f"with the weights {kept.weights}, "
     if not study.tuned:
-        return f"Tune the head alone (--tune head): the linear probe is better at each stage, up to the last, {kept}."
+        return f"Tune the head alone (--tune head): {whose}the linear probe is best at {kept.layer}, the last stage."
     return (
-        f"Tune {', '.join(study.tuned)} (--tune {study.way}): behind {kept} the linear probe is nowhere "
+        f"Tune {', '.join(study.tuned)} (--tune {study.way}): {whose}the linear probe is nowhere behind {kept.layer} "
         "better by more than its standard error."
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,17 +12,18 @@ from torch import Tensor
 from zoo.components import ArrayDataset, Backbone, Dataset
 from zoo.devices import derived
 from zoo.draws import Draws
-from zoo.errors import BadData, IncompatibleParts, UsageError
+from zoo.errors import BadData, BadRun, IncompatibleParts, UsageError
 from zoo.fingerprints import CONTENT, fingerprint
+from zoo.folder import Folder
 from zoo.plugins import installed
 from zoo.recipe import Choice, assign, choice_table
+from zoo.resolve import GIVEN as GIVEN_IN_PYTHON
 from zoo.resolve import Assignments, Components, given_choice
 from zoo.run import Run
 from zoo.tuning.classifier import Pool
 from zoo.tuning.places import Place, features_of, places_of
 from zoo.tuning.probing import chance, linear_probe, nearest_neighbours, retrieval_map
-from zoo.tuning.result import split_of
-from zoo.tuning.splits import Splitting
+from zoo.tuning.splits import Split, Splitting
 from zoo.tuning.standing import Standing, is_run, standing
 from zoo.tuning.study import AFTER, BEFORE, GIVEN, LayerFigures, Study
 from zoo.tuning.supervised import Supervised
@@ -42,6 +44,8 @@ def study_layers(
     samples: int = SAMPLES,
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
+    began: bool = True,
+    allow_download: bool = False,
 ) -> Study:
     """Measures what features of each layer of a backbone say about the classes of images.
 
@@ -58,6 +62,8 @@ def study_layers(
         samples: Of more samples so many are looked at, each class alike.
         settings: Of a backbone or a data set by name, such as `{"backbone.checkpoint": "weights.safetensors"}`.
         device: Where features are computed: `auto`, `cpu`, `cuda` or `mps`.
+        began: Whether a run is looked at as it began, too.
+        allow_download: Whether the weights that a run began with may be downloaded.
 
     Raises:
         UsageError: What was asked for is wrong: no labels, one class, no images, no such backbone, no blocks in it.
@@ -71,63 +77,66 @@ def study_layers(
     if seeds < 1:
         raise UsageError(f"samples are halved in one way at least, not {seeds}.")
     pairs = [(key.split("."), value) for key, value in (settings or {}).items()]
-    data, choice, stand = _subjects(named, dataset, pairs, device)
+    choice, data = _data(named, dataset, [pair for pair in pairs if pair[0][0] == "dataset"])
+    own = [pair for pair in pairs if pair[0][0] != "dataset"]
+    stand = standing(named, data.shape, own, device, began=began, allow_download=allow_download)
+    _refuse_other_shape(stand, data, choice)
     kept, which = _looked_at(data, choice, stand.run, samples)
-    places = places_of(stand.backbone, stand.shape, blocks)
-    if blocks and not any(place.path for place in places):
-        raise UsageError("no blocks were found inside this backbone's stages; leave --blocks out.")
-    backbones = {BEFORE: stand.before, AFTER: stand.backbone} if stand.before else {GIVEN: stand.backbone}
-    split = [Splitting(0, 0.5, seed).of(kept) for seed in range(seeds)]
-    layers = []
-    for weights, backbone in backbones.items():
-        assert backbone is not None
-        features = features_of(backbone, places, kept.samples, pool, stand.device)
-        for place, each in zip(places, features, strict=True):
-            found = [_figures(each, kept, part.trained, part.test) for part in split]
-            layers.append(_layer(place, weights, found))
+    splits = [Splitting(0, 0.5, seed).of(kept) for seed in range(seeds)]
     return Study(
         backbone=named if isinstance(named, str) else type(named).__name__,
         dataset=choice.name,
         which=which,
-        train=len(split[0].trained),
-        test=len(split[0].test),
+        train=len(splits[0].trained),
+        test=len(splits[0].test),
         pool=pool,
         seeds=seeds,
-        chance=chance(split[0].labels(split[0].test)),
-        layers=layers,
+        chance=chance(splits[0].labels(splits[0].test)),
+        layers=_measured(stand, splits, pool, blocks),
     )
 
 
-def _subjects(
-    named: str | Backbone, dataset: str | Dataset | None, settings: Assignments, device: str
-) -> tuple[ArrayDataset, Choice, Standing]:
-    """The data, what they are called, and the backbone."""
-    own = [pair for pair in settings if pair[0][0] != "dataset"]
-    if dataset is None:
-        if not (isinstance(named, str) and is_run(named)):
-            raise UsageError("say which labelled images to look at: --dataset NAME, such as digits, image-folder:PATH.")
-        stand = standing(named, (), own, device)
-        assert stand.run is not None
-        choice = stand.run.folder.recipe().axes["dataset"]
-        return labelled_images(stand.run.dataset, choice.name), choice, stand
-    choice, data = _dataset(dataset, [pair for pair in settings if pair[0][0] == "dataset"])
-    images = labelled_images(data, choice.name)
-    stand = standing(named, images.shape, own, device)
-    if tuple(stand.shape) != tuple(images.shape):
-        raise IncompatibleParts(
-            f"the run {named} is of images {tuple(stand.shape)}, and those of {choice.name} are {tuple(images.shape)}: "
-            "channels, height and width must be the same."
-        )
-    return images, choice, stand
-
-
-def _dataset(dataset: str | Dataset, settings: Assignments) -> tuple[Choice, Dataset]:
+def _data(named: str | Backbone, dataset: str | Dataset | None, settings: Assignments) -> tuple[Choice, ArrayDataset]:
+    """The data and what they are called: those of a run if none are named."""
     if isinstance(dataset, Dataset):
-        return given_choice(dataset), dataset
-    table = {"dataset": choice_table(dataset, "dataset")}
+        choice = given_choice(dataset)
+        return choice, labelled_images(dataset, choice.name)
+    if dataset is None and not (isinstance(named, str) and is_run(named)):
+        raise UsageError("say which labelled images to look at: --dataset NAME, such as digits, image-folder:PATH.")
+    table = {"dataset": choice_table(dataset, "dataset") if dataset else _own(str(named)).table()}
     for path, value in settings:
         table = assign(table, path, value)
-    return Components(installed()).dataset(Choice.of(table["dataset"], "dataset"))
+    choice, data = Components(installed()).dataset(Choice.of(table["dataset"], "dataset"))
+    return choice, labelled_images(data, choice.name)
+
+
+def _own(run: str) -> Choice:
+    choice = Folder.open(Path(run)).recipe().axes["dataset"]
+    if choice.name.startswith(GIVEN_IN_PYTHON):
+        raise BadRun(f"the data of {run} were made in Python; call study_layers from Python and give them again.")
+    return choice
+
+
+def _refuse_other_shape(stand: Standing, data: ArrayDataset, choice: Choice) -> None:
+    if stand.run is not None and tuple(stand.shape) != tuple(data.shape):
+        raise IncompatibleParts(
+            f"the run {stand.run.folder.path} is of images {tuple(stand.shape)}, and those of {choice.name} are "
+            f"{tuple(data.shape)}: channels, height and width must be the same."
+        )
+
+
+def _measured(stand: Standing, splits: Sequence[Split], pool: Pool, blocks: bool) -> list[LayerFigures]:
+    places = places_of(stand.backbone, stand.shape, blocks)
+    if blocks and not any(place.path for place in places):
+        raise UsageError("no blocks were found inside this backbone's stages; leave --blocks out.")
+    now = {AFTER if stand.run else GIVEN: stand.backbone}
+    backbones = {BEFORE: stand.before, **now} if stand.before else now
+    layers = []
+    for weights, backbone in backbones.items():
+        assert backbone is not None
+        features = features_of(backbone, places, splits[0].dataset.samples, pool, stand.device)
+        layers += [_layer(*each, weights, splits) for each in zip(places, features, strict=True)]
+    return layers
 
 
 def labelled_images(dataset: Dataset, name: str) -> ArrayDataset:
@@ -150,8 +159,9 @@ def _looked_at(data: ArrayDataset, choice: Choice, run: Run | None, limit: int) 
     """The samples that are looked at, and which ones they are, in words."""
     numbers, which = torch.arange(len(data.samples)), "all"
     if run is not None and _was_trained_on(run, fingerprint(data, choice)):
-        if isinstance(run.composition.procedure, Supervised):
-            numbers, which = split_of(run).test, "those that its run kept to test with"
+        procedure = run.composition.procedure
+        if isinstance(procedure, Supervised):
+            numbers, which = procedure.split(data).test, "those that its run kept to test with"
         else:
             which = "all, and its run was trained on them"
     assert data.labels is not None
@@ -189,12 +199,11 @@ def _refuse_small_classes(data: ArrayDataset, numbers: Tensor, which: str) -> No
         )
 
 
-def _figures(features: Tensor, data: ArrayDataset, train: Tensor, test: Tensor) -> tuple[float, float, float]:
-    assert data.labels is not None
-    known, asked = (features[train], data.labels[train]), (features[test], data.labels[test])
-    return linear_probe(*known, *asked), nearest_neighbours(*known, *asked), retrieval_map(*asked)
-
-
-def _layer(place: Place, weights: str, found: Sequence[tuple[float, float, float]]) -> LayerFigures:
-    probe, neighbours, retrieval = zip(*found, strict=True)
+def _layer(place: Place, features: Tensor, weights: str, splits: Sequence[Split]) -> LayerFigures:
+    probe, neighbours, retrieval = zip(*(_figures(features, split) for split in splits), strict=True)
     return LayerFigures(place.name, place.stage, weights, place.channels, place.size, probe, neighbours, retrieval)
+
+
+def _figures(features: Tensor, split: Split) -> tuple[float, float, float]:
+    known, asked = ((features[numbers], split.labels(numbers)) for numbers in (split.trained, split.test))
+    return linear_probe(*known, *asked), nearest_neighbours(*known, *asked), retrieval_map(*asked)

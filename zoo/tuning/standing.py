@@ -10,13 +10,14 @@ import torch
 from torch import nn
 
 from zoo.components import Backbone
+from zoo.compose import compose
 from zoo.devices import resolve_device, seeded
 from zoo.errors import BadRun, UsageError
 from zoo.inheriting import inherit
 from zoo.plugins import installed
-from zoo.recipe import Choice, assign, choice_table
+from zoo.recipe import PRETRAINED, Choice, assign, choice_table, normalized
 from zoo.resolve import Assignments, Components
-from zoo.run import Run, load, rebuild
+from zoo.run import Run, load
 from zoo.tuning.supervised import PART
 
 AXIS = "backbone"
@@ -73,7 +74,9 @@ def named_backbone(
     return Standing(backbone.to(target), shape, target)
 
 
-def run_backbone(path: str | Path, device: str = "auto", *, began: bool = True) -> Standing:
+def run_backbone(
+    path: str | Path, device: str = "auto", *, began: bool = True, allow_download: bool = False
+) -> Standing:
     """The backbone that a network of a run stands on, with the weights of its best checkpoint.
 
     Args:
@@ -81,13 +84,16 @@ def run_backbone(path: str | Path, device: str = "auto", *, began: bool = True) 
         device: Where it is put.
         began: Whether it is built as well as the run began: with random weights, those of its file, of its download, or
             of the run that it began from.
+        allow_download: Whether the weights that it began with may be downloaded.
 
     Raises:
-        BadRun: It is no run, nothing in it stands on a backbone, or the run that it began from is not there any more.
+        BadRun: It is no run, nothing in it stands on a backbone, the run that it began from is not there any more, or
+            weights would be downloaded.
+        BadData: The file of weights that it began with is not there any more.
     """
     run = load(path, device=device)
     backbone = _backbone_in(run.composition.networks, path)
-    before = _as_begun(run) if began else None
+    before = _as_begun(run, allow_download) if began else None
     return Standing(backbone, run.composition.dataset.shape, run.composition.device, before, run)
 
 
@@ -98,6 +104,7 @@ def standing(
     device: str = "auto",
     *,
     began: bool = True,
+    allow_download: bool = False,
 ) -> Standing:
     """Any backbone that is named, or given. See `named_backbone` and `run_backbone`.
 
@@ -107,6 +114,7 @@ def standing(
         assignments: Settings of one that is named, by path.
         device: Where it is put.
         began: Whether that of a run is built as the run began, too.
+        allow_download: Whether the weights that a run began with may be downloaded.
 
     Raises:
         UsageError: There is no such one, or settings are given for one that is built already.
@@ -118,13 +126,20 @@ def standing(
         path, _ = assignments[0]
         raise UsageError(f"{'.'.join(path)} is set, but this backbone is built already; set nothing of it.")
     if isinstance(named, str):
-        return run_backbone(named, device, began=began)
+        return run_backbone(named, device, began=began, allow_download=allow_download)
     return Standing(named.to(target), shape, target)
 
 
-def _as_begun(run: Run) -> Backbone:
-    components = Components(run.components.plugins, {**run.components.given, "dataset": run.composition.dataset})
-    composition = rebuild(run.folder, components, run.composition.device)
+def _as_begun(run: Run, allow_download: bool) -> Backbone:
+    named = run.folder.recipe()
+    if named.axes[AXIS].settings.get(PRETRAINED) and not allow_download:
+        raise BadRun(
+            f"{run.folder.path} began with weights that are downloaded, which is yours to allow: say --allow-download, "
+            "or --now to look at it only as it is."
+        )
+    components = Components(run.components.plugins, {"dataset": run.composition.dataset})
+    recipe, dataset = components.recipe(normalized(named.table()))
+    composition = compose(components, recipe, dataset, run.composition.device)
     if composition.training.train.init_from:
         inherit(composition, composition.training.train.init_from)
     return _backbone_in(composition.networks, run.folder.path)
