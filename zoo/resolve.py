@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from zoo import __version__
-from zoo.components import Dataset, LipschitzConstraint
+from zoo.components import Backbone, Dataset, LipschitzConstraint
 from zoo.devices import built
 from zoo.errors import BadData, BadRecipe, BadSetting, BrokenPlugin
 from zoo.metrics import Metric
@@ -106,6 +106,11 @@ class Components:
         """A metric, and its choice with every setting."""
         choice = self._choice("metric", choice)
         return choice, self.make("metric", choice)
+
+    def backbone(self, choice: Choice, shape: tuple[int, ...]) -> Backbone:
+        """A backbone for images of a shape, its settings resolved."""
+        backbone: Backbone = self.make("backbone", self._choice("backbone", choice), shape=shape)
+        return backbone
 
     def dataset(self, choice: Choice) -> tuple[Choice, Dataset]:
         """A data set, loaded, and its choice with every setting, none of which lets it download. Raises BadData."""

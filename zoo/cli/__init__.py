@@ -22,6 +22,8 @@ COMMANDS = {
     "finetune": ("zoo.cli.finetune", "finetune", "Tune a backbone to labelled images, and test it."),
     "predict": ("zoo.cli.finetune", "predict", "Say which class pictures are of."),
     "export": ("zoo.cli.export", "export", "Write a run's weights for others to use."),
+    "layers": ("zoo.cli.layers", "layers", "Say what each layer of a backbone is good for."),
+    "search-images": ("zoo.cli.search_images", "search_images", "Find pictures that are like a picture."),
     "sample": ("zoo.cli.sample", "sample", "Draw samples from a run."),
     "runs": ("zoo.cli.sample", "runs", "The runs in a folder."),
     "evaluate": ("zoo.cli.evaluate", "evaluate", "Measure the samples of a run, beside what real ones get."),

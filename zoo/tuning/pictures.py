@@ -26,7 +26,7 @@ WRITTEN = 25
 def save_confusion(path: Path, counts: Sequence[Sequence[int]]) -> None:
     """Draws a confusion matrix: rows are classes, columns what they were taken for. Raises SaveFailed."""
     table, classes = torch.tensor(counts), len(counts)
-    figure = _figure(max(4.0, 0.4 * classes + 1.5), max(3.6, 0.4 * classes + 1.2))
+    figure = new_figure(max(4.0, 0.4 * classes + 1.5), max(3.6, 0.4 * classes + 1.2))
     axes = figure.add_subplot()
     axes.imshow((table / table.sum(1, keepdim=True).clamp(min=1)).numpy(), cmap="Blues", vmin=0, vmax=1)
     if classes <= WRITTEN:
@@ -37,7 +37,7 @@ def save_confusion(path: Path, counts: Sequence[Sequence[int]]) -> None:
                     axes.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black")
         axes.set(xticks=range(classes), yticks=range(classes))
     axes.set(xlabel="taken for", ylabel="class")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_mistakes(path: Path, tested: Tested) -> None:
@@ -47,7 +47,7 @@ def save_mistakes(path: Path, tested: Tested) -> None:
     wrong = (said != tested.labels).nonzero().squeeze(1)
     wrong = wrong[sure[wrong].argsort(descending=True)][:SHOWN]
     side = max(1, math.ceil(math.sqrt(len(wrong))))
-    figure = _figure(max(3.0, 1.2 * side), max(1.0, 1.35 * math.ceil(len(wrong) / side)))
+    figure = new_figure(max(3.0, 1.2 * side), max(1.0, 1.35 * math.ceil(len(wrong) / side)))
     for place, number in enumerate(wrong.tolist(), 1):
         axes = figure.add_subplot(math.ceil(len(wrong) / side), side, place)
         image = tested.images[number].add(1).div(2).clamp(0, 1)
@@ -56,12 +56,12 @@ def save_mistakes(path: Path, tested: Tested) -> None:
         axes.set_title(f"{int(tested.labels[number])} as {int(said[number])}, {float(sure[number]):.0%}", fontsize=7)
     if not len(wrong):
         figure.text(0.5, 0.5, "no mistake", ha="center", va="center")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Draws accuracy and loss against iterations, of training and of validation."""
-    figure = _figure(8, 3.2)
+    figure = new_figure(8, 3.2)
     panels = {"accuracy": ("training_accuracy", f"{PREFIX}accuracy")}
     panels["cross-entropy"] = ("classification_loss", f"{PREFIX}cross_entropy")
     for place, (title, names) in enumerate(panels.items(), 1):
@@ -72,10 +72,11 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
                 axes.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 30 else "")
         axes.set(xlabel="iteration", title=title)
         axes.legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches, without a window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -84,7 +85,8 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure as PNG. Raises SaveFailed."""
     try:
         figure.savefig(path, format="png")
     except OSError as error:
