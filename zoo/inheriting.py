@@ -50,17 +50,18 @@ def inherit(composition: Composition, path: str) -> list[str]:
                 taken.append(found)
                 break
         else:
-            _refuse_misfits(path, misfits)
+            _refuse_misfits(path, name, misfits)
     if not taken:
         raise IncompatibleParts(f"{path} has no network that could begin here; it has {', '.join(states)}.")
     return taken
 
 
-def _refuse_misfits(path: str, misfits: Mapping[str, str]) -> None:
+def _refuse_misfits(path: str, name: str, misfits: Mapping[str, str]) -> None:
     if misfits:
         reasons = "; ".join(f"{found}: {reason}" for found, reason in misfits.items())
         raise IncompatibleParts(
-            f"what {path} has learnt does not fit: {reasons}. Take the same networks and constraints as that run."
+            f"no network fits what {path} has learnt as {name}: {reasons}. "
+            "Take the same networks and constraints as that run."
         )
 
 
