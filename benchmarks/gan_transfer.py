@@ -1,6 +1,6 @@
 """From digits 0 to 4 to a few samples of 5 to 9: GAN transfer beside training from scratch.
 
-Usage: python benchmarks/gan_transfer.py [--samples 10 25 50 100] [--ways NAME...] [--seeds 3] [--steps 1200]
+Usage: python benchmarks/gan_transfer.py [--samples 10 25 50 100] [--ways NAME...] [--seeds 3] [--steps 100 1200]
                                          [--out FOLDER] [--write FILE] [--dry-run]
 
 A source is trained on digits 0 to 4 for each seed. Its weights begin runs on so many samples of digits 5 to 9, which
@@ -80,7 +80,8 @@ class Job:
     @property
     def name(self) -> str:
         """Its folder's name."""
-        return f"{self.way.replace(', ', '-').replace('/', '-').replace(' ', '-')}-{self.samples}-seed{self.seed}"
+        way = self.way.replace(", ", "-").replace("/", "-").replace(" ", "-")
+        return f"{way}-{self.samples}-seed{self.seed}-{self.steps}"
 
     def table(self, out: Path) -> dict[str, Any]:
         """Its recipe."""
@@ -100,8 +101,8 @@ def jobs(arguments: argparse.Namespace) -> Iterator[Job]:
     """The runs that were asked for; a seed of all before the next seed of any."""
     for seed in range(arguments.seeds):
         for samples in arguments.samples:
-            for way in arguments.ways:
-                yield Job(way, samples, seed, arguments.steps)
+            for steps in arguments.steps:
+                yield from (Job(way, samples, seed, steps) for way in arguments.ways)
 
 
 def made(path: Path, table: Mapping[str, Any]) -> Path:
@@ -218,7 +219,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, nargs="+", default=[10, 25, 50, 100])
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
-    parser.add_argument("--steps", type=int, default=1200, help="iterations on digits 5 to 9")
+    parser.add_argument("--steps", type=int, nargs="+", default=[100, 1200], help="iterations on digits 5 to 9")
     parser.add_argument("--out", type=Path, default=Path("runs/gan-transfer"))
     parser.add_argument("--write", type=Path, default=RESULTS, help="the Markdown file whose tables are written")
     parser.add_argument("--dry-run", action="store_true", help="only say what it would cost")

@@ -31,20 +31,23 @@ def written(document: str, rows: Sequence[Row]) -> str:
 
 
 def lines(rows: Sequence[Row]) -> Iterator[str]:
-    """A table for each number of samples."""
+    """A table for each number of samples and of iterations; what has none stands in all of its number of samples."""
     for samples in sorted({row["samples"] for row in rows}):
-        yield f"### {samples} samples\n"
-        yield f"| begun as | {' | '.join(COLUMNS.values())} | seeds |"
-        yield "|---" * (len(COLUMNS) + 2) + "|"
         of_size = [row for row in rows if row["samples"] == samples]
-        for way in dict.fromkeys(row["way"] for row in of_size):
-            yield _line(way, [row for row in of_size if row["way"] == way])
-        yield ""
+        for steps in sorted({row["steps"] for row in of_size if "steps" in row}):
+            yield f"### {samples} samples, {steps:,} iterations\n"
+            yield f"| begun as | {' | '.join(COLUMNS.values())} | seeds |"
+            yield "|---" * (len(COLUMNS) + 2) + "|"
+            shown = [row for row in of_size if row.get("steps", steps) == steps]
+            for way in dict.fromkeys([*NAMES, *(row["way"] for row in shown)]):
+                yield from _line(way, [row for row in shown if row["way"] == way])
+            yield ""
 
 
-def _line(way: str, rows: Sequence[Row]) -> str:
-    cells = [mean(row[key] for row in rows) for key in COLUMNS]
-    return f"| {NAMES.get(way, way)} | {' | '.join(cells)} | {len(rows)} |"
+def _line(way: str, rows: Sequence[Row]) -> Iterator[str]:
+    if rows:
+        cells = [mean(row[key] for row in rows) for key in COLUMNS]
+        yield f"| {NAMES.get(way, way)} | {' | '.join(cells)} | {len(rows)} |"
 
 
 def mean(values: Iterator[float]) -> str:

@@ -49,22 +49,27 @@ def test_nothing_that_is_measured_with_was_trained_on():
     assert float(torch.cdist(others.values.flatten(1), everything).min(1).values.max()) == 0
 
 
-def row(way, seed, frechet, samples=10):
+def row(way, seed, frechet, samples=10, **more):
     figures = dict.fromkeys(COLUMNS, 0.5) | {"frechet:classifier": frechet}
-    return {"way": way, "samples": samples, "seed": seed, **figures}
+    return {"way": way, "samples": samples, "seed": seed, **figures, **more}
 
 
 def test_a_line_holds_the_mean_over_seeds_with_its_error():
-    rows = [row("plain", 0, 1.0), row("plain", 1, 3.0), row("real", 0, 0.25), row("plain", 0, 9.0, samples=25)]
+    rows = [row("plain", 0, 1.0, steps=9), row("plain", 1, 3.0, steps=9), row("real", 0, 0.25)]
+    rows += [row("plain", 0, 9.0, samples=25, steps=9), row("plain", 0, 8.0, steps=1000)]
     text = list(lines(rows))
-    assert "| plain | 2.000 ± 1.000 | 0.500 ± 0.000 |" in text[3]
-    assert text[3].endswith("| 2 |")
-    assert text[4].startswith("| real, not trained on | 0.250 | 0.500 |")
-    assert [line for line in text if line.startswith("###")] == ["### 10 samples\n", "### 25 samples\n"]
+    titles = [line for line in text if line.startswith("###")]
+    sizes = ["10 samples, 9 iterations", "10 samples, 1,000 iterations", "25 samples, 9 iterations"]
+    assert titles == [f"### {size}\n" for size in sizes]
+    assert text[3].startswith("| real, not trained on | 0.250 | 0.500 |")
+    assert "| plain | 2.000 ± 1.000 | 0.500 ± 0.000 |" in text[4]
+    assert text[4].endswith("| 2 |")
+    assert text[9].startswith("| real, not trained on | 0.250 |")
+    assert text[10].startswith("| plain | 8.000 |")
 
 
 def test_only_the_text_between_the_marks_is_written():
-    document = written(f"before\n{BEGIN}\nold\n{END}\nafter\n", [row("plain", 0, 1.0)])
+    document = written(f"before\n{BEGIN}\nold\n{END}\nafter\n", [row("plain", 0, 1.0, steps=5)])
     assert document.startswith(f"before\n{BEGIN}\n### 10")
     assert document.endswith(f"{END}\nafter\n")
     assert "old" not in document
