@@ -14,6 +14,7 @@ beside the samples that were trained on.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -105,12 +106,16 @@ def jobs(arguments: argparse.Namespace) -> Iterator[Job]:
                 yield from (Job(way, samples, seed, steps) for way in arguments.ways)
 
 
+def is_finished(path: Path) -> bool:
+    return Folder(path).state()["state"] == "finished"
+
+
 def made(path: Path, table: Mapping[str, Any]) -> Path:
     """A finished run, trained now if it is not there."""
-    if Folder(path).state()["state"] != "finished":
+    if not is_finished(path):
         shutil.rmtree(path, ignore_errors=True)
         zoo.train(VARIANT, name=path.name, out=path.parent, device="cpu", **table)
-        if Folder(path).state()["state"] != "finished":
+        if not is_finished(path):
             raise SystemExit(f"{path} was interrupted; the same command goes on.")
     return path
 
@@ -141,7 +146,7 @@ def seconds_per_step(table: Mapping[str, Any]) -> float:
 
 def announce(todo: Sequence[Job], out: Path) -> None:
     """Prints what the runs will cost, at the speed of a few iterations of one of each kind."""
-    waiting = [job for job in todo if Folder(out / job.name).state()["state"] != "finished"]
+    waiting = [job for job in todo if not is_finished(out / job.name)]
     seconds: dict[tuple[int, bool], float] = {}
     for job in waiting:
         kind = (job.samples, "augment" in WAYS[job.way].train)
@@ -159,6 +164,7 @@ def announce(todo: Sequence[Job], out: Path) -> None:
     )
 
 
+@functools.lru_cache(maxsize=1)
 def held_out(samples: int, seed: int) -> tuple[zoo.ArrayDataset, Sample, Sample]:
     """All digits 5 to 9; of these those that are trained on; and as many others as are measured with."""
     everything = zoo.create("dataset", "digits", classes=TARGET)
@@ -222,10 +228,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[100, 1200], help="iterations on digits 5 to 9")
     parser.add_argument("--out", type=Path, default=Path("runs/gan-transfer"))
     parser.add_argument("--write", type=Path, default=RESULTS, help="the Markdown file whose tables are written")
+    parser.add_argument("--finished", action="store_true", help="measure the runs that are there, and make none")
     parser.add_argument("--dry-run", action="store_true", help="only say what it would cost")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    todo = list(jobs(arguments))
+    todo = [job for job in jobs(arguments) if not arguments.finished or is_finished(arguments.out / job.name)]
     announce(todo, arguments.out)
     if arguments.dry_run:
         return
