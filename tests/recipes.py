@@ -132,6 +132,7 @@ def training():
         "cuda_graphs": rarely(st.just("on"), st.sampled_from(["auto", "off"]), 20),
         "augment": rarely(st.just(["color", "translation", "cutout"]), st.just([]), 20),
         "flip": rarely(st.just(True), st.just(False), 20),
+        "freeze": rarely(st.just(["critic:stages<1"]), st.just([]), 20),
     }
     table = settings_table(Train, **small)
     own = st.dictionaries(rarely(st.just("encoder"), st.sampled_from(["critic", "generator"]), 9), optimizers())

@@ -15,6 +15,7 @@ from zoo.batch import Batch
 from zoo.components import Dataset, LipschitzConstraint
 from zoo.devices import LowPrecision, full_precision, seeded
 from zoo.errors import BadRecipe
+from zoo.freezing import freeze
 from zoo.procedures import Parts, Phase, Procedure, Want
 from zoo.processes import ALONE, Group
 from zoo.recipe import AXES, LIST_AXIS, Choice, Recipe
@@ -84,6 +85,7 @@ def compose(
     Raises:
         BadRecipe: A part is missing, or named and not wanted.
         IncompatibleParts: A network cannot be built for this data.
+        BadSetting, UnknownName: What is to be frozen is not there.
     """
     training = Training.of(recipe.train)
     procedure = _procedure(components, recipe)
@@ -96,6 +98,7 @@ def compose(
         networks = {name: network.to(memory_format=torch.channels_last) for name, network in networks.items()}
     with seeded(training.train.seed, LIST_AXIS):
         constraints = _constraints(components, recipe, networks.get("critic"), device)
+    freeze(networks, training.train.freeze, dataset.shape)
     parts = Parts(
         networks=_in_precision(networks, training.train.precision, device),
         distance=_distance(components, recipe, device, group),

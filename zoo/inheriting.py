@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo.components import Backbone
 from zoo.compose import Composition
-from zoo.errors import IncompatibleParts
+from zoo.errors import BadRun, IncompatibleParts
 from zoo.folder import Folder
 
 States = Mapping[str, Mapping[str, Tensor]]
@@ -20,8 +20,9 @@ BACKBONE = "backbone."
 def inherit(composition: Composition, path: str) -> list[str]:
     """Gives the networks of a composition the weights of a run's best checkpoint.
 
-    A network has those of the run's network of its name if they fit; or, where a network has a `backbone`, that one has
-    those of the backbone of any of the run's networks.
+    A network has those of the run's network of its name; a generator those that were trained, not their average, for
+    which the run's critic is no match. Or, where a network has a `backbone`, that one has those of the backbone of any
+    of the run's networks. A network that the run has none for stays as it was built.
 
     Args:
         composition: Newly built.
@@ -32,25 +33,37 @@ def inherit(composition: Composition, path: str) -> list[str]:
 
     Raises:
         BadRun, BadCheckpoint: It is no run that can be read.
-        IncompatibleParts: Nothing of it fits; the message names the first weight that does not.
+        IncompatibleParts: A network that the run has as well does not fit, or nothing of it is alike; the message names
+            the first weight that does not fit.
     """
-    states: States = Folder.open(Path(path)).load_best()["networks"]
-    taken, reasons = [], []
+    folder = Folder.open(Path(path))
+    if not folder.steps():
+        raise BadRun(f"{path} has no checkpoint to begin from; it must be trained first.")
+    states: States = folder.load_best()["networks"]
+    taken: list[str] = []
     for name, network in composition.networks.items():
+        misfits = {}
         for found, target, state in _offers(name, network, states):
-            reason = _misfit(target, state)
-            if not reason:
+            misfits[found] = _misfit(target, state)
+            if not misfits[found]:
                 target.load_state_dict(dict(state))
                 _note_training(target)
                 taken.append(found)
                 break
-            reasons.append(f"{found}: {reason}")
+        else:
+            _refuse_misfits(path, name, misfits)
     if not taken:
-        raise IncompatibleParts(
-            f"no network fits what {path} has learnt ({', '.join(states)}). "
-            f"{'; '.join(reasons) or 'None is named alike'}."
-        )
+        raise IncompatibleParts(f"{path} has no network that could begin here; it has {', '.join(states)}.")
     return taken
+
+
+def _refuse_misfits(path: str, name: str, misfits: Mapping[str, str]) -> None:
+    if misfits:
+        reasons = "; ".join(f"{found}: {reason}" for found, reason in misfits.items())
+        raise IncompatibleParts(
+            f"no network fits what {path} has learnt as {name}: {reasons}. "
+            "Take the same networks and constraints as that run."
+        )
 
 
 def _offers(name: str, network: nn.Module, states: States) -> list[tuple[str, nn.Module, Mapping[str, Tensor]]]:

@@ -291,6 +291,6 @@ def flattened(value: Any, name: str) -> Iterator[tuple[str, Tensor | str]]:
         yield from flattened(each, f"{name}.{key}" if name else str(key))
 
 
-def parameter_count(networks: Iterable[nn.Module]) -> int:
-    """The number of parameters of several networks."""
-    return sum(p.numel() for network in networks for p in network.parameters())
+def parameter_count(networks: Iterable[nn.Module], trained: bool = False) -> int:
+    """The number of parameters of several networks; with `trained` without those that are frozen."""
+    return sum(p.numel() for network in networks for p in network.parameters() if p.requires_grad or not trained)

@@ -58,6 +58,9 @@ class Train:
     noise_until: Annotated[float, Setting("share of the iterations after which the noise is gone", gt=0, le=1)] = 0.5
     flip: Annotated[bool, Setting("mirror half of the real images left to right, at random")] = False
     init_from: Annotated[str, Setting("a run that networks have their first weights from; empty for none")] = ""
+    freeze: Annotated[
+        Sequence[str], Setting("what is never trained of a part: PART:all, :stages<K, :scale-shift or :none")
+    ] = ()
     seed: Annotated[int, Setting("what every random number follows from", ge=0)] = 0
     log_every: Annotated[int, Setting("iterations between two lines of metrics", ge=1)] = 50
     sample_every: Annotated[int, Setting("iterations between two sample pictures; 0 for the end only", ge=0)] = 1000
@@ -101,7 +104,8 @@ class Training:
 
     def table(self) -> dict[str, Any]:
         """Back to a recipe's `train` table, every setting written out."""
-        table = {**vars(self.train), "augment": list(self.train.augment), "optimizer": self.optimizer.table()}
+        lists = {name: list(getattr(self.train, name)) for name in ("augment", "freeze")}
+        table = {**vars(self.train), **lists, "optimizer": self.optimizer.table()}
         if self.optimizers:
             table["optimizers"] = {phase: choice.table() for phase, choice in self.optimizers.items()}
         return table

@@ -20,7 +20,10 @@ RESUMABLE = {
     *("--resume", "--steps", "--on-divergence", "--download", "--device", "--plugin", "--profile", "--quiet", "--json")
 }
 """Options that go with --resume."""
-TRAINING = ("steps", "batch_size", "seed", "precision", "channels_last", "compile", "cuda_graphs", "on_divergence")
+TRAINING = (
+    *("steps", "batch_size", "seed", "precision", "channels_last", "compile", "cuda_graphs", "on_divergence"),
+    "init_from",
+)
 
 
 @click.command()
@@ -38,6 +41,13 @@ TRAINING = ("steps", "batch_size", "seed", "precision", "channels_last", "compil
     help="Lipschitz constraint; may be repeated; none for none.",
 )
 @click.option("--set", "assignments", multiple=True, metavar="AXIS.SETTING=VALUE", help="Change one setting.")
+@click.option("--init-from", metavar="RUN", help="Begin with the weights of this run's networks.")
+@click.option(
+    "--freeze",
+    multiple=True,
+    metavar="PART:WHAT",
+    help="Never train 'critic:stages<2', critic:all, generator:scale-shift (all but these); may be repeated.",
+)
 @click.option("--steps", type=int, help="Iterations in all; with --resume, the new total.")
 @click.option("--batch-size", type=int, help="Samples per optimiser step.")
 @click.option("--seed", type=int, help="What every random number follows from.")
@@ -85,6 +95,7 @@ def train(variant: str, resumed: Path | None, files: tuple[Path, ...], **options
       zoo train --generator dcgan --critic backbone-heads --backbone timm:resnet18 \\
           --distance wasserstein --lipschitz-constraint gradient-penalty --dataset faces
       zoo train my-recipe.toml --steps 10000
+      zoo train wgan-gp --dataset faces --init-from runs/many --freeze 'critic:stages<2'
       zoo train wgan-gp --dataset faces --processes 4
       zoo train --resume runs/wgan-gp-digits-seed0 --steps 8000
     """
@@ -173,6 +184,8 @@ def _table(variant: str, options: dict[str, Any]) -> Table:
     if options["constraints"]:
         above["lipschitz_constraint"] = list(options["constraints"])
     above["train"] = {key: options[key] for key in TRAINING if options[key] is not None}
+    if options["freeze"]:
+        above["train"]["freeze"] = list(options["freeze"])
     return layered([named_table(variant, options["allow_download"]), normalized(above, "the command line")])
 
 
@@ -180,12 +193,15 @@ def print_composition(composition: Any, json_: bool) -> None:
     """Prints a resolved recipe, and how large its networks are."""
     from zoo.trainer import parameter_count
 
-    sizes = {name: parameter_count([network]) for name, network in composition.networks.items()}
+    networks = composition.networks
+    sizes = {name: parameter_count([network]) for name, network in networks.items()}
+    trained = {name: parameter_count([network], trained=True) for name, network in networks.items()}
     if json_:
-        print_json({"recipe": composition.recipe.table(), "parameters": sizes})
+        print_json({"recipe": composition.recipe.table(), "parameters": sizes, "trained": trained})
         return
     click.echo(tomli_w.dumps(composition.recipe.table()))
-    print_table(("NETWORK", "PARAMETERS"), [(name, f"{size:,}") for name, size in sizes.items()])
+    rows = [(name, f"{sizes[name]:,}", f"{trained[name]:,}") for name in networks]
+    print_table(("NETWORK", "PARAMETERS", "TRAINED"), rows)
 
 
 def _report(outcome: Any, path: Path, options: dict[str, Any]) -> None:
