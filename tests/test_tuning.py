@@ -352,7 +352,7 @@ def test_a_run_of_another_architecture_is_refused_with_the_first_weight_that_doe
 
 
 def test_what_is_frozen_is_not_tuned_without_a_word():
-    with pytest.raises(BadSetting, match="trains the stage .*, and backbone.freeze keeps it as it is"):
+    with pytest.raises(BadSetting, match="trains the stage .*, and backbone.freeze or train.freeze keeps it"):
         composed(tuning_table(MODEL, "digits", {}), [(["backbone", "freeze"], "all")], device="cpu")
     partly = composed(tuning_table(MODEL, "digits", {"tune": "last-1"}), [(["backbone", "freeze"], 1)], device="cpu")
     assert [layer.name for layer in partly.phases[0].layers][-1] == "head"

@@ -55,8 +55,8 @@ def _refuse_frozen(
     for name, parameters, start in zip(names, stages, since, strict=True):
         if start is not None and parameters and not any(parameter.requires_grad for parameter in parameters):
             raise BadSetting(
-                f"procedure.tune = '{tune}' trains the stage {name}, and backbone.freeze keeps it as it is; "
-                "say one of them."
+                f"procedure.tune = '{tune}' trains the stage {name}, and backbone.freeze or train.freeze keeps it "
+                "as it is; say one of them."
             )
 
 
