@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 from torch import nn
 
-from zoo import ArrayDataset, Batch, Critic, Density, Draws, Generator, IncompatibleParts, create
+from zoo import ArrayDataset, Batch, Critic, Density, Draws, Generator, IncompatibleParts, Layer, create
 from zoo.api import compose_table
 from zoo.plugins import installed
 from zoo.recipe import normalized
@@ -346,7 +346,7 @@ def test_the_optimisers_that_train_have_the_numbers_of_the_recipe(name):
     training = Training.of(resolved(name, KINDS["vector"]).train)
     *_, optimizer = PAPERS[name]
     for phase in ("critic", "generator"):
-        built = training.build(phase, [nn.Parameter(torch.zeros(1))])
+        built = training.build(phase, [Layer(phase, [nn.Parameter(torch.zeros(1))])])
         (group,) = built.param_groups
         assert type(built).__name__ == optimizer["name"]
         assert group["lr"] == optimizer["lr"]

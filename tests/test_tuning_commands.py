@@ -112,6 +112,6 @@ def test_sampling_a_classifier_is_refused(tmp_path):
     with pytest.raises(ZooError, match="this run generates none"):
         zoo("evaluate", tmp_path / "run", "--metric", "prdc")
     figures = json.loads(zoo("evaluate", tmp_path / "run", "--json"))
-    assert [figure["name"] for figure in figures] == ["accuracy", "cross_entropy"]
+    assert [figure["name"] for figure in figures] == ["accuracy", "cross-entropy"]
     zoo("export", tmp_path / "run", "--out", tmp_path / "exported")
     assert torch.load(tmp_path / "exported" / "model.pth", weights_only=True)

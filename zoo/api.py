@@ -35,7 +35,7 @@ def list_components(hook: str | None = None, pattern: str = "*") -> list[Entry]:
 
     >>> import zoo
     >>> [entry.name for entry in zoo.list_components("procedure")]
-    ['adversarial']
+    ['adversarial', 'supervised']
     """
     return installed().index.select(hook, pattern)
 
