@@ -13,8 +13,8 @@ from torch.nn import functional as F
 import zoo
 from zoo import ArrayDataset, BadData, IncompatibleParts
 from zoo.api import start
+from zoo.backbones import Backbone, Stage
 from zoo.cli.layers import layers as command
-from zoo.components import Backbone, Stage
 from zoo.errors import BadRun, UsageError
 from zoo.testing.networks import SmallBackbone
 from zoo.tuning.blocks import blocks_of

@@ -13,8 +13,8 @@ from PIL import Image
 import zoo
 from zoo import BadData
 from zoo.api import start
+from zoo.backbones import Backbone, Stage
 from zoo.cli.search_images import search_images as command
-from zoo.components import Backbone, Stage
 from zoo.errors import UsageError
 from zoo.testing.networks import SmallBackbone
 from zoo.tuning import image_search

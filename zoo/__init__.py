@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoo.adversarial import Adversarial
     from zoo.api import create, list_components, resume, train
+    from zoo.backbones import Backbone, Stage
     from zoo.batch import Batch
     from zoo.classifiers import Classifier
     from zoo.comparing.run import compare
     from zoo.components import (
         ArrayDataset,
-        Backbone,
         Critic,
         Dataset,
         Density,
         Distance,
         Generator,
         LipschitzConstraint,
-        Stage,
         is_conditional,
     )
     from zoo.draws import Draws
@@ -55,16 +54,15 @@ _HOMES = {
     "zoo.batch": ("Batch",),
     "zoo.classifiers": ("Classifier",),
     "zoo.comparing.run": ("compare",),
+    "zoo.backbones": ("Backbone", "Stage"),
     "zoo.components": (
         "ArrayDataset",
-        "Backbone",
         "Critic",
         "Dataset",
         "Density",
         "Distance",
         "Generator",
         "LipschitzConstraint",
-        "Stage",
         "is_conditional",
     ),
     "zoo.draws": ("Draws",),

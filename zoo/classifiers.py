@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from zoo.components import Backbone
+from zoo.backbones import Backbone
 
 
 class Classifier(nn.Module, ABC):

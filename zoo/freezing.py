@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from zoo.components import Backbone, frozen_modules
+from zoo.backbones import Backbone, frozen_modules
 from zoo.errors import BadSetting, IncompatibleParts, UnknownName
 
 WAYS = "none, all, stages<K or scale-shift"

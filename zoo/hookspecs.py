@@ -10,7 +10,8 @@ import pluggy
 if TYPE_CHECKING:
     from torch import nn
 
-    from zoo.components import Backbone, Critic, Dataset, Distance, Generator, LipschitzConstraint
+    from zoo.backbones import Backbone
+    from zoo.components import Critic, Dataset, Distance, Generator, LipschitzConstraint
     from zoo.metrics import Metric
     from zoo.procedures import Procedure
     from zoo.variants import Variant

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from zoo.components import Backbone
+from zoo.backbones import Backbone
 from zoo.compose import Composition
 from zoo.errors import BadRun, IncompatibleParts
 from zoo.folder import Folder

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from zoo import __version__
-from zoo.components import Backbone, Dataset, LipschitzConstraint
+from zoo.backbones import Backbone
+from zoo.components import Dataset, LipschitzConstraint
 from zoo.devices import built
 from zoo.errors import BadData, BadRecipe, BadSetting, BrokenPlugin
 from zoo.metrics import Metric

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from zoo.components import Backbone
+from zoo.backbones import Backbone
 from zoo.errors import ZooError
 from zoo.procedures import About
 from zoo.settings import resolve, settings_of

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zoo.components import Backbone, Stage, is_conditional
+from zoo.backbones import Backbone, Stage
+from zoo.components import is_conditional
 from zoo.devices import seeded
 from zoo.draws import Draws
 from zoo.errors import ZooError

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from zoo.backbones import Backbone
 from zoo.batch import Batch
-from zoo.components import Backbone
 from zoo.compose import Composition
 from zoo.draws import Draws
 from zoo.hookspecs import HOOKS

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from torch import Tensor, nn
 
+from zoo.backbones import Backbone
 from zoo.classifiers import Classifier
-from zoo.components import Backbone
 from zoo.errors import IncompatibleParts
 from zoo.hookspecs import hookimpl
 from zoo.settings import Setting

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.components import Backbone
+from zoo.backbones import Backbone
 from zoo.errors import BadData, UsageError
 from zoo.images import image_files, read_image
 from zoo.tuning.classifier import Pool

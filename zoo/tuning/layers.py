@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.components import ArrayDataset, Backbone, Dataset
+from zoo.backbones import Backbone
+from zoo.components import ArrayDataset, Dataset
 from zoo.devices import derived
 from zoo.draws import Draws
 from zoo.errors import BadData, BadRun, IncompatibleParts, UsageError

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from zoo.components import Backbone
+from zoo.backbones import Backbone
 from zoo.errors import IncompatibleParts, UsageError
 from zoo.tuning.blocks import as_map, blocks_of, maps_of
 from zoo.tuning.classifier import Pool, pooled

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from zoo.components import Backbone
+from zoo.backbones import Backbone
 from zoo.compose import compose
 from zoo.devices import resolve_device, seeded
 from zoo.errors import BadRun, UsageError
