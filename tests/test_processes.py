@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import softplus
 
 import zoo
 from zoo.api import compose_table
@@ -119,10 +120,50 @@ def test_each_process_gets_its_rows_of_a_batch_in_every_epoch():
 
 
 def test_which_distances_are_over_a_set_is_measured():
-    found = {e.name for e in zoo.list_components("distance") if is_over_set(zoo.create("distance", e.name), CPU)}
+    found = {e.name for e in zoo.list_components("distance") if is_over_set(zoo.create("distance", e.name))}
     assert "histogram-js" in found
     assert not found & {"wasserstein", "minimax", "non-saturating", "relativistic", "loss-sensitive"}
-    assert is_over_set(Spread(), CPU)
+    assert is_over_set(Spread())
+
+
+MEANS = {
+    "mean": lambda real, fake: fake.mean() - real.mean(),
+    "softplus of each": lambda real, fake: (softplus(-real) + softplus(fake)).mean(),
+    "exponentials": lambda real, fake: fake.exp().mean() - real.mean(),
+    "margin of each": lambda real, fake: (1 + fake - real).relu().mean(),
+}
+OF_MEANS = {
+    "one margin": lambda real, fake: (1 + fake.mean() - real.mean()).relu(),
+    "two margins": lambda real, fake: (1 - real.mean()).relu() + (1 + fake.mean()).relu(),
+    "absolute": lambda real, fake: -(real.mean() - fake.mean()).abs(),
+    "clamped": lambda real, fake: (fake.mean() - real.mean()).clamp(-5, 5),
+    "far away": lambda real, fake: fake.mean() - real.mean() + (fake.mean() - 20).relu(),
+    "relativistic, of means": lambda real, fake: (1 - (real - fake.mean())).relu().mean(),
+    "by its gradient only": lambda real, fake: fake.mean() * (fake.std() / fake.std().detach()),
+}
+
+
+class Given(zoo.Distance):
+    """A loss of scores, which counts how often it is asked."""
+
+    def __init__(self, loss):
+        super().__init__()
+        self.loss = loss
+        self.register_buffer("asked", torch.zeros(()))
+
+    def critic_loss(self, batch):
+        self.asked += 1
+        return self.loss(batch.real_scores, batch.fake_scores)
+
+    def generator_loss(self, batch):
+        return -batch.fake_scores.mean()
+
+
+@pytest.mark.parametrize("name", [*MEANS, *OF_MEANS])
+def test_a_loss_of_means_is_over_a_set_though_it_be_linear_in_places(name):
+    distance = Given({**MEANS, **OF_MEANS}[name])
+    assert is_over_set(distance) == (name in OF_MEANS)
+    assert not distance.asked
 
 
 def test_a_penalty_that_is_no_mean_is_refused_where_batches_are_split(small):

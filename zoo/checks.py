@@ -75,7 +75,7 @@ def _check_even(composition: Composition) -> None:
 def _check_means(composition: Composition) -> None:
     train, group = composition.training.train, composition.group
     if train.micro_batches > 1 and composition.parts.distance is not None:
-        _check_mean(composition.parts.distance, composition.device)
+        _check_mean(composition.parts.distance)
     if train.micro_batches * group.size > 1:
         _check_mean_penalties(composition)
 
@@ -214,9 +214,9 @@ def _check_independence(composition: Composition, penalised: list[str]) -> None:
             )
 
 
-def _check_mean(distance: Distance, device: torch.device) -> None:
+def _check_mean(distance: Distance) -> None:
     """Gradient accumulation needs losses that are means over samples; this measures whether they are."""
-    if isinstance(distance, OverSet) or is_over_set(distance, device):
+    if isinstance(distance, OverSet) or is_over_set(distance):
         named = distance.distance if isinstance(distance, OverSet) else distance
         raise IncompatibleParts(
             f"{type(named).__name__} is no mean over samples, so gradients of micro-batches do not add up "
@@ -243,7 +243,7 @@ def _check_mean_penalties(composition: Composition) -> None:
 def _check_mean_penalty(composition: Composition, name: str, constraint: LipschitzConstraint) -> None:
     games = [_part(composition, group) for group in (Group(), Group(0, 2), Group(1, 2))]
     for whole, *halves in zip(*(list(game.heads()) for game in games), strict=True):
-        if not is_mean(lambda game: _penalty(constraint, game), whole, halves, rtol=1e-2, atol=1e-5):
+        if not is_mean(lambda game: _penalty(constraint, game), whole, halves, tolerance=1e-2):
             raise IncompatibleParts(
                 f"the penalty of {name} is no mean over samples, so those of parts of a batch do not add up to "
                 "the batch's; use one process and train.micro_batches = 1."
