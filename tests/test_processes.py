@@ -22,7 +22,7 @@ from zoo.errors import IncompatibleParts
 from zoo.folder import Folder
 from zoo.plugins import installed
 from zoo.processes import Group
-from zoo.sets import is_over_set
+from zoo.sets import is_mean_of_halves, is_over_set
 from zoo.trainer import flattened
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -166,27 +166,71 @@ def test_a_loss_of_means_is_over_a_set_though_it_be_linear_in_places(name):
     assert not distance.asked
 
 
-def test_a_penalty_that_is_no_mean_is_refused_where_batches_are_split(small):
-    class Steepest(zoo.LipschitzConstraint):
-        def penalty(self, batch):
-            return batch.slopes("real").max()
+class Penalty(zoo.LipschitzConstraint):
+    """A given function of a game."""
 
-    class Bent(zoo.Critic):
-        def __init__(self):
-            super().__init__()
-            self.scale = torch.nn.Parameter(torch.ones(1))
+    def __init__(self, of):
+        super().__init__()
+        self.of = of
 
-        def forward(self, samples, condition=None):
-            return (self.scale * samples.sin()).sum(1)
+    def penalty(self, batch):
+        return self.of(batch)
+
+
+def own_features(batch):
+    """What only the recipe's own critic can be asked."""
+    return batch.critic.sines(batch.real)
+
+
+class Sines(zoo.Critic):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(1))
+
+    def sines(self, samples):
+        return (self.scale * samples.sin()).sum(1)
+
+    def forward(self, samples, condition=None):
+        return self.sines(samples)
+
+
+NO_MEANS = {
+    "the steepest": lambda batch: batch.slopes("real").max(),
+    "their mean, near 1": lambda batch: 10 * (batch.slopes("real").mean() - 1).square(),
+    "their mean, above 1": lambda batch: (batch.slopes("segment").mean() - 1).relu(),
+    "their spread": lambda batch: batch.slopes("fake").std(),
+    "the steepest of its own": lambda batch: own_features(batch).max(),
+}
+MEAN_PENALTIES = {
+    "each near 1": lambda batch: 10 * (batch.slopes("real") - 1).square().mean(),
+    "each above 1": lambda batch: (batch.slopes("segment") - 1).relu().mean(),
+    "its own": lambda batch: own_features(batch).mean(),
+    "none": lambda batch: None,
+}
+
+
+@pytest.mark.parametrize("name", [*NO_MEANS, *MEAN_PENALTIES])
+def test_a_penalty_that_is_no_mean_is_refused_where_batches_are_split(small, name):
+    given = {**small, "critic": Sines()} if "its own" in name else {"dataset": small["dataset"]}
+    given["lipschitz_constraint"] = {"given penalty": Penalty({**NO_MEANS, **MEAN_PENALTIES}[name])}
 
     def compose(micro_batches):
-        given = {**small, "critic": Bent(), "lipschitz_constraint": {"given Steepest": Steepest()}}
-        table = {"distance": {"name": "wasserstein"}, "train": {"batch_size": 8, "micro_batches": micro_batches}}
-        return compose_table(table, given=given, device="cpu")
+        # A new critic of this kind has nearly the same slope everywhere.
+        names = {} if "critic" in given else {"generator": {"name": "mlp"}, "critic": {"name": "mlp"}}
+        train = {"batch_size": 8, "micro_batches": micro_batches}
+        return compose_table({**names, "distance": {"name": "wasserstein"}, "train": train}, given=given, device="cpu")
 
     compose(1)
-    with pytest.raises(IncompatibleParts, match="penalty of given Steepest is no mean over samples"):
+    if name in MEAN_PENALTIES:
         compose(2)
+        return
+    with pytest.raises(IncompatibleParts, match="penalty of given penalty is no mean over samples"):
+        compose(2)
+
+
+@pytest.mark.parametrize("name", together.constraints()[1:])
+def test_installed_penalties_are_means(name):
+    assert is_mean_of_halves(zoo.create("lipschitz_constraint", name).penalty, (3, 4, 4), bend=1.0)
 
 
 QUICK = ("--steps", 6, "--batch-size", 8, "--set", "generator.width=8", "--set", "critic.width=8", "--quiet")

@@ -96,9 +96,8 @@ class Readout(nn.Module):
 
     def __init__(self, bend: float) -> None:
         super().__init__()
-        numbers = {"slope": 1.0, "offset": 0.0, "bend": bend}
-        for name, number in numbers.items():
-            self.register_parameter(name, nn.Parameter(torch.tensor(number, dtype=torch.float64)))
+        slope, offset, bent = torch.tensor([1.0, 0.0, bend], dtype=torch.float64)
+        self.slope, self.offset, self.bend = nn.Parameter(slope), nn.Parameter(offset), nn.Parameter(bent)
 
     def forward(self, samples: Tensor) -> Tensor:
         """`(N,)`."""
