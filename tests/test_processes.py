@@ -20,10 +20,12 @@ from zoo.data import Batches
 from zoo.draws import Draws
 from zoo.errors import IncompatibleParts
 from zoo.folder import Folder
+from zoo.normalising import normalise_together
 from zoo.plugins import installed
+from zoo.previews import preview
 from zoo.processes import Group
 from zoo.sets import is_mean_of_halves, is_over_set
-from zoo.trainer import flattened
+from zoo.trainer import Trainer, flattened
 
 sys.path.insert(0, str(Path(__file__).parent))
 import together
@@ -73,6 +75,30 @@ def test_batch_norm_is_that_of_the_whole_batch_and_twice_differentiable(two):
     for rank in range(SIZE):
         for name, values in expected.items():
             assert_close(values, two[rank]["normalised"][name], rtol=1e-7)
+
+
+def test_a_picture_is_drawn_without_the_other_processes(small, tmp_path):
+    class Unkept(zoo.Generator):
+        latent_dim = 2
+
+        def __init__(self):
+            super().__init__()
+            self.norm = torch.nn.BatchNorm1d(2, track_running_stats=False)
+
+        def forward(self, z, condition=None):
+            return self.norm(z)[:, :1]
+
+    class Elsewhere(Group):
+        def gather(self, rows):
+            raise AssertionError("the others were asked")
+
+    table = {"distance": {"name": "wasserstein"}, "train": {"average": 0.0, "batch_size": 8}}
+    made = Trainer(compose_table(table, given={**small, "generator": Unkept()}, device="cpu"))
+    normalise_together([made.generator], Elsewhere(0, 2))
+    assert preview(made, Folder(tmp_path))
+    made.generator.eval()
+    with pytest.raises(AssertionError, match="were asked"):
+        made.generator(torch.ones(4, 2))
 
 
 @pytest.mark.parametrize("start", ["two", "one"])
