@@ -20,6 +20,9 @@ PIXEL_LIMIT = 178_956_970
 """Pictures with more pixels are refused: a small file can hold a picture that fills the memory. Pillow has the same
 limit, but any library may lift that one for the whole process."""
 
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
+"""The contents that a file of any name may have. Pillow reads some forty, and starts Ghostscript for one of them."""
+
 
 def upright(picture: Image) -> Image:
     """A picture turned as its camera noted.
@@ -63,7 +66,7 @@ def read_image(file: Path, side: int | None, channels: int) -> np.ndarray:
     """A picture's pixels, uint8 `(channels, height, width)`, upright. See `pixels`; raises what Pillow raises."""
     from PIL import Image
 
-    with Image.open(file) as picture:
+    with Image.open(file, formats=FORMATS) as picture:
         return pixels(upright(picture), side, channels)
 
 

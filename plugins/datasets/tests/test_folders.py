@@ -1,10 +1,11 @@
 import os
+import subprocess
 import zlib
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 from zoo_datasets import pictures
@@ -213,3 +214,36 @@ def test_progress_goes_to_standard_error_when_it_takes_long(tmp_path, monkeypatc
     out, err = capsys.readouterr()
     assert out == ""
     assert "reading images" in err
+
+
+@pytest.fixture
+def ghostscript(tmp_path, monkeypatch):
+    """A program of that name on the path; the function tells whether it was started."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "gs"
+    program.write_text(f"#!/bin/sh\ntouch '{tmp_path}/mark'\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    return (tmp_path / "mark").exists
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\n%%EOF\n"
+
+
+def test_a_file_named_as_a_picture_starts_no_program(tmp_path, ghostscript):
+    file = tmp_path / "images" / "a.png"
+    file.parent.mkdir()
+    file.write_bytes(POSTSCRIPT)
+    with pytest.raises(BadData, match="cannot identify image file"):
+        image_folder(path=str(file.parent))
+    assert not ghostscript()
+    with Image.open(file) as picture, pytest.raises(subprocess.CalledProcessError):
+        picture.load()
+    assert ghostscript()
+
+
+def test_a_picture_may_have_the_name_of_another_kind(tmp_path):
+    for kind in ("png", "gif", "webp", "bmp"):
+        save(tmp_path / f"{kind}.{kind}", plain(0)).rename(tmp_path / f"{kind}.jpg")
+    assert len(image_folder(path=str(tmp_path), side=8).samples) == 4

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -69,7 +70,21 @@ def torchvision(
     source = _open(_known(which), expanded(root), download, split)
     if isinstance(getattr(source, "data", None), (np.ndarray, Tensor)):
         return _from_memory(source, side)
-    return _from_files(source, which, split, side)
+    with _without_ghostscript():
+        return _from_files(source, which, split, side)
+
+
+@contextlib.contextmanager
+def _without_ghostscript() -> Iterator[None]:
+    """Torchvision opens whatever Pillow knows, which for a picture in PostScript would start another program."""
+    from PIL import EpsImagePlugin
+
+    before = EpsImagePlugin.gs_binary
+    EpsImagePlugin.gs_binary = False
+    try:
+        yield
+    finally:
+        EpsImagePlugin.gs_binary = before
 
 
 def _from_memory(source: Any, side: int | None) -> ArrayDataset:
