@@ -20,7 +20,7 @@ from zoo.api import run_name, run_path
 from zoo.archives import refuse_hollow
 from zoo.checkpoints import hash_of
 from zoo.environment import keep_disabled
-from zoo.errors import BadCheckpoint, BadRecipe, DisabledPlugin, UnknownName, UsageError
+from zoo.errors import BadCheckpoint, BadRecipe, DisabledPlugin, SaveFailed, UnknownName, UsageError
 from zoo.folder import Folder
 from zoo.plugins import installed
 from zoo.procedures import Layer
@@ -323,3 +323,15 @@ def test_a_picture_of_too_many_pixels_is_not_decoded(tmp_path, side):
     # Pillow has the same limit: at first it only warns, and warnings are errors here.
     with pytest.raises(zoo.BadData, match=r"bomb.png \(.*178956970 pixels, could be decompression bomb"):
         quick(tmp_path, dataset=f"image-folder:{tmp_path / 'photos'}")
+
+
+def test_a_lock_that_is_a_link_is_not_followed(run, tmp_path):
+    """It would be emptied. filelock 3.20.1 is the first that does not follow it."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (run.path / "training.lock").unlink(missing_ok=True)
+    (run.path / "training.lock").symlink_to(victim)
+    assert run.state()["state"] == "finished"
+    with pytest.raises(SaveFailed, match=r"training\.lock could not be written"):
+        zoo.resume(run.path, steps=16, device="cpu")
+    assert victim.read_text() == "precious"
