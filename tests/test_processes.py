@@ -23,7 +23,7 @@ from zoo.folder import Folder
 from zoo.normalising import normalise_together
 from zoo.plugins import installed
 from zoo.previews import preview
-from zoo.processes import Group
+from zoo.processes import Agreement, Group
 from zoo.sets import is_mean_of_halves, is_over_set
 from zoo.trainer import Trainer, flattened
 
@@ -117,6 +117,32 @@ def test_a_checkpoint_of_some_processes_is_gone_on_with_by_others(two, start, tm
 
 def test_all_stop_at_the_same_iteration(two):
     assert two[0]["agreed"] == two[1]["agreed"] > 3
+
+
+class Quick(Group):
+    """Two processes whose other one is never asked to stop."""
+
+    def largest(self, *numbers):
+        return list(numbers)
+
+
+def test_a_stop_after_a_rollback_is_heard_at_once_and_stays(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def heard(stop, first, asked):
+        for iteration in range(first, first + 3000):
+            now[0] += 0.001
+            if stop.agreed(asked, iteration):
+                return iteration
+        return None
+
+    stop = Agreement(Quick(0, 2), 0)
+    assert heard(stop, 0, asked=False) is None
+    stop.begin(1000)
+    assert heard(stop, 1000, asked=True) == 1001
+    stop.begin(500)
+    assert stop.agreed(False, 501)
 
 
 def test_what_differs_is_named_in_all_processes_and_what_one_refuses_all_refuse(two):
