@@ -7,6 +7,9 @@ import os
 import pickle
 import re
 import struct
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -265,6 +268,29 @@ def test_the_place_of_the_files_is_named(tmp_path):
         torchvision(which="KMNIST", root=str(tmp_path))
     with pytest.raises(BadData, match=f"'{tmp_path}/stl10_binary'"):
         torchvision(which="STL10", root=str(tmp_path))
+
+
+def test_of_several_processes_one_downloads_at_a_time(tmp_path, monkeypatch):
+    inside, most, seen = [], [], threading.Lock()
+
+    class Slow(datasets.MNIST):
+        def download(self):
+            with seen:
+                inside.append(1)
+                most.append(len(inside))
+            time.sleep(0.05)
+            inside.pop()
+            raise RuntimeError("done")
+
+    monkeypatch.setattr(datasets, "MNIST", Slow)
+
+    def fetch(_):
+        with pytest.raises(BadData, match="done"):
+            torchvision(which="MNIST", root=str(tmp_path / "new"), download=True)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(fetch, range(3)))
+    assert most == [1, 1, 1]
 
 
 def test_a_failed_download_names_its_cause(tmp_path, monkeypatch):

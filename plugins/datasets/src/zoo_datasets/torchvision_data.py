@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 from torch.nn import functional
 
@@ -136,11 +137,18 @@ def _open(which: str, root: Path, download: bool, split: str) -> Any:
 
     kind = getattr(datasets, which)
     try:
-        return kind(root=str(root), download=download, **SPLITS[which][split])
+        with _alone(root, which) if download else contextlib.nullcontext():
+            return kind(root=str(root), download=download, **SPLITS[which][split])
     except ImportError as error:
         raise MissingPackage(f"torchvision's {which} needs another package: {error}.") from error
     except Exception as error:  # each of torchvision's sets has its own kinds for missing or damaged files
         raise BadData(_not_opened(which, _place(kind, root), download, error)) from error
+
+
+def _alone(root: Path, which: str) -> FileLock:
+    """Of several processes one downloads, and the others then find the files."""
+    root.mkdir(parents=True, exist_ok=True)
+    return FileLock(root / f".{which}.lock")
 
 
 def _place(kind: type, root: Path) -> Path:
