@@ -41,6 +41,11 @@ class Group:
         """Whether this is the process that writes."""
         return self.rank == 0
 
+    @property
+    def neighbours(self) -> int:
+        """How many of the processes share this machine, this one included; torchrun says so."""
+        return 1 if self.size == 1 else int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
+
     def rows(self, whole: Tensor) -> Tensor:
         """This process's rows of what is one tensor for all of them."""
         count = len(whole) // self.size

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -75,7 +76,7 @@ def torchvision(
         return _from_files(source, which, split, side)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _without_ghostscript() -> Iterator[None]:
     """Torchvision opens whatever Pillow knows, which for a picture in PostScript would start another program."""
     from PIL import EpsImagePlugin
@@ -137,7 +138,7 @@ def _open(which: str, root: Path, download: bool, split: str) -> Any:
 
     kind = getattr(datasets, which)
     try:
-        with _alone(root, which) if download else contextlib.nullcontext():
+        with _alone(root, which) if download else nullcontext():
             return kind(root=str(root), download=download, **SPLITS[which][split])
     except ImportError as error:
         raise MissingPackage(f"torchvision's {which} needs another package: {error}.") from error
@@ -145,10 +146,10 @@ def _open(which: str, root: Path, download: bool, split: str) -> Any:
         raise BadData(_not_opened(which, _place(kind, root), download, error)) from error
 
 
-def _alone(root: Path, which: str) -> FileLock:
-    """Of several processes one downloads, and the others then find the files."""
+def _alone(root: Path, which: str) -> AbstractContextManager[Any]:
+    """Of several processes one downloads, and the others then find the files. Where nobody may write, nobody does."""
     root.mkdir(parents=True, exist_ok=True)
-    return FileLock(root / f".{which}.lock")
+    return FileLock(root / f".{which}.lock") if os.access(root, os.W_OK) else nullcontext()
 
 
 def _place(kind: type, root: Path) -> Path:
