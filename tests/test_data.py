@@ -12,6 +12,7 @@ from zoo import data as data_module
 from zoo.api import compose_table
 from zoo.data import AHEAD, Batches
 from zoo.devices import free_memory
+from zoo.processes import Group
 from zoo.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -68,6 +69,39 @@ def test_an_array_in_memory_is_where_the_cpu_wants_it(monkeypatch):
     monkeypatch.setattr(data_module, "SHARE", 0.0)
     dataset = held()
     assert Batches(dataset, CPU, 0)._held.samples.data_ptr() == dataset.samples.data_ptr()
+
+
+class Others(Group):
+    """The first of four processes, of which another one has so much or so little room."""
+
+    fits = True
+
+    def largest(self, *numbers):
+        return [max(*numbers, not self.fits)]
+
+
+class Full(Others):
+    fits = False
+
+
+@pytest.mark.parametrize(
+    ("group", "on_this_machine", "place"),
+    [
+        (Others(0, 4), 1, "held"),
+        (Others(0, 4), 2, "held"),
+        (Others(0, 4), 4, "ahead"),
+        (Others(0, 4), None, "ahead"),
+        (Full(0, 4), 1, "ahead"),
+        (Group(), 4, "held"),
+    ],
+)
+def test_processes_of_one_machine_share_its_memory_and_decide_alike(mapped, monkeypatch, group, on_this_machine, place):
+    monkeypatch.setattr(data_module, "free_memory", lambda device: 8 * mapped.samples.nbytes)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    if on_this_machine:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(on_this_machine))
+    batches = Batches(mapped, CPU, 0, group=group)
+    assert ("ahead" if batches._held is None else "held") == place
 
 
 def test_free_memory_is_some_and_not_more_than_there_is():

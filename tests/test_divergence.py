@@ -11,6 +11,7 @@ from zoo.api import compose_table
 from zoo.errors import Diverged
 from zoo.folder import Folder
 from zoo.history import History
+from zoo.processes import Agreement
 from zoo.recipe import normalized
 from zoo.spikes import FEWEST, Spikes
 from zoo.trainer import Trainer
@@ -116,6 +117,14 @@ def test_a_run_goes_back_and_on_with_lower_rates(bursting):
     assert state["rate_factor"] == 0.5
     assert state["rollbacks"] == [rollback]
     assert {group["lr"] for each in state["optimizers"].values() for group in each["param_groups"]} == {1e-4}
+
+
+def test_after_a_rollback_processes_count_from_there_when_to_agree(bursting, monkeypatch):
+    begun = []
+    monkeypatch.setattr(Agreement, "begin", lambda self, iteration: begun.append(iteration))
+    bursting(at=(6,), bound=1.5e-4, log_every=2)
+    assert begun[0] == 0
+    assert begun[-1] == 4
 
 
 def test_before_the_rollback_it_is_the_run_that_does_not_diverge(bursting):

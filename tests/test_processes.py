@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import softplus
 
 import zoo
 from zoo.api import compose_table
@@ -19,10 +20,12 @@ from zoo.data import Batches
 from zoo.draws import Draws
 from zoo.errors import IncompatibleParts
 from zoo.folder import Folder
+from zoo.normalising import normalise_together
 from zoo.plugins import installed
-from zoo.processes import Group
-from zoo.sets import is_over_set
-from zoo.trainer import flattened
+from zoo.previews import preview
+from zoo.processes import Agreement, Group
+from zoo.sets import is_mean_of_halves, is_over_set
+from zoo.trainer import Trainer, flattened
 
 sys.path.insert(0, str(Path(__file__).parent))
 import together
@@ -74,6 +77,30 @@ def test_batch_norm_is_that_of_the_whole_batch_and_twice_differentiable(two):
             assert_close(values, two[rank]["normalised"][name], rtol=1e-7)
 
 
+def test_a_picture_is_drawn_without_the_other_processes(small, tmp_path):
+    class Unkept(zoo.Generator):
+        latent_dim = 2
+
+        def __init__(self):
+            super().__init__()
+            self.norm = torch.nn.BatchNorm1d(2, track_running_stats=False)
+
+        def forward(self, z, condition=None):
+            return self.norm(z)[:, :1]
+
+    class Elsewhere(Group):
+        def gather(self, rows):
+            raise AssertionError("the others were asked")
+
+    table = {"distance": {"name": "wasserstein"}, "train": {"average": 0.0, "batch_size": 8}}
+    made = Trainer(compose_table(table, given={**small, "generator": Unkept()}, device="cpu"))
+    normalise_together([made.generator], Elsewhere(0, 2))
+    assert preview(made, Folder(tmp_path))
+    made.generator.eval()
+    with pytest.raises(AssertionError, match="were asked"):
+        made.generator(torch.ones(4, 2))
+
+
 @pytest.mark.parametrize("start", ["two", "one"])
 def test_a_checkpoint_of_some_processes_is_gone_on_with_by_others(two, start, tmp_path):
     """Two iterations of one or two processes, and two more of two or one, are four of one process."""
@@ -90,6 +117,32 @@ def test_a_checkpoint_of_some_processes_is_gone_on_with_by_others(two, start, tm
 
 def test_all_stop_at_the_same_iteration(two):
     assert two[0]["agreed"] == two[1]["agreed"] > 3
+
+
+class Quick(Group):
+    """Two processes whose other one is never asked to stop."""
+
+    def largest(self, *numbers):
+        return list(numbers)
+
+
+def test_a_stop_after_a_rollback_is_heard_at_once_and_stays(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def heard(stop, first, asked):
+        for iteration in range(first, first + 3000):
+            now[0] += 0.001
+            if stop.agreed(asked, iteration):
+                return iteration
+        return None
+
+    stop = Agreement(Quick(0, 2), 0)
+    assert heard(stop, 0, asked=False) is None
+    stop.begin(1000)
+    assert heard(stop, 1000, asked=True) == 1001
+    stop.begin(500)
+    assert stop.agreed(False, 501)
 
 
 def test_what_differs_is_named_in_all_processes_and_what_one_refuses_all_refuse(two):
@@ -119,33 +172,117 @@ def test_each_process_gets_its_rows_of_a_batch_in_every_epoch():
 
 
 def test_which_distances_are_over_a_set_is_measured():
-    found = {e.name for e in zoo.list_components("distance") if is_over_set(zoo.create("distance", e.name), CPU)}
+    found = {e.name for e in zoo.list_components("distance") if is_over_set(zoo.create("distance", e.name))}
     assert "histogram-js" in found
     assert not found & {"wasserstein", "minimax", "non-saturating", "relativistic", "loss-sensitive"}
-    assert is_over_set(Spread(), CPU)
+    assert is_over_set(Spread())
 
 
-def test_a_penalty_that_is_no_mean_is_refused_where_batches_are_split(small):
-    class Steepest(zoo.LipschitzConstraint):
-        def penalty(self, batch):
-            return batch.slopes("real").max()
+MEANS = {
+    "mean": lambda real, fake: fake.mean() - real.mean(),
+    "softplus of each": lambda real, fake: (softplus(-real) + softplus(fake)).mean(),
+    "exponentials": lambda real, fake: fake.exp().mean() - real.mean(),
+    "margin of each": lambda real, fake: (1 + fake - real).relu().mean(),
+}
+OF_MEANS = {
+    "one margin": lambda real, fake: (1 + fake.mean() - real.mean()).relu(),
+    "two margins": lambda real, fake: (1 - real.mean()).relu() + (1 + fake.mean()).relu(),
+    "absolute": lambda real, fake: -(real.mean() - fake.mean()).abs(),
+    "clamped": lambda real, fake: (fake.mean() - real.mean()).clamp(-5, 5),
+    "far away": lambda real, fake: fake.mean() - real.mean() + (fake.mean() - 20).relu(),
+    "relativistic, of means": lambda real, fake: (1 - (real - fake.mean())).relu().mean(),
+    "by its gradient only": lambda real, fake: fake.mean() * (fake.std() / fake.std().detach()),
+}
 
-    class Bent(zoo.Critic):
-        def __init__(self):
-            super().__init__()
-            self.scale = torch.nn.Parameter(torch.ones(1))
 
-        def forward(self, samples, condition=None):
-            return (self.scale * samples.sin()).sum(1)
+class Given(zoo.Distance):
+    """A loss of scores, which counts how often it is asked."""
+
+    def __init__(self, loss):
+        super().__init__()
+        self.loss = loss
+        self.register_buffer("asked", torch.zeros(()))
+
+    def critic_loss(self, batch):
+        self.asked += 1
+        return self.loss(batch.real_scores, batch.fake_scores)
+
+    def generator_loss(self, batch):
+        return -batch.fake_scores.mean()
+
+
+@pytest.mark.parametrize("name", [*MEANS, *OF_MEANS])
+def test_a_loss_of_means_is_over_a_set_though_it_be_linear_in_places(name):
+    distance = Given({**MEANS, **OF_MEANS}[name])
+    assert is_over_set(distance) == (name in OF_MEANS)
+    assert not distance.asked
+
+
+class Penalty(zoo.LipschitzConstraint):
+    """A given function of a game."""
+
+    def __init__(self, of):
+        super().__init__()
+        self.of = of
+
+    def penalty(self, batch):
+        return self.of(batch)
+
+
+def own_features(batch):
+    """What only the recipe's own critic can be asked."""
+    return batch.critic.sines(batch.real)
+
+
+class Sines(zoo.Critic):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(1))
+
+    def sines(self, samples):
+        return (self.scale * samples.sin()).sum(1)
+
+    def forward(self, samples, condition=None):
+        return self.sines(samples)
+
+
+NO_MEANS = {
+    "the steepest": lambda batch: batch.slopes("real").max(),
+    "their mean, near 1": lambda batch: 10 * (batch.slopes("real").mean() - 1).square(),
+    "their mean, above 1": lambda batch: (batch.slopes("segment").mean() - 1).relu(),
+    "their spread": lambda batch: batch.slopes("fake").std(),
+    "the steepest of its own": lambda batch: own_features(batch).max(),
+}
+MEAN_PENALTIES = {
+    "each near 1": lambda batch: 10 * (batch.slopes("real") - 1).square().mean(),
+    "each above 1": lambda batch: (batch.slopes("segment") - 1).relu().mean(),
+    "its own": lambda batch: own_features(batch).mean(),
+    "none": lambda batch: None,
+}
+
+
+@pytest.mark.parametrize("name", [*NO_MEANS, *MEAN_PENALTIES])
+def test_a_penalty_that_is_no_mean_is_refused_where_batches_are_split(small, name):
+    given = {**small, "critic": Sines()} if "its own" in name else {"dataset": small["dataset"]}
+    given["lipschitz_constraint"] = {"given penalty": Penalty({**NO_MEANS, **MEAN_PENALTIES}[name])}
 
     def compose(micro_batches):
-        given = {**small, "critic": Bent(), "lipschitz_constraint": {"given Steepest": Steepest()}}
-        table = {"distance": {"name": "wasserstein"}, "train": {"batch_size": 8, "micro_batches": micro_batches}}
-        return compose_table(table, given=given, device="cpu")
+        # A new critic of this kind has nearly the same slope everywhere.
+        names = {} if "critic" in given else {"generator": {"name": "mlp"}, "critic": {"name": "mlp"}}
+        train = {"batch_size": 8, "micro_batches": micro_batches}
+        return compose_table({**names, "distance": {"name": "wasserstein"}, "train": train}, given=given, device="cpu")
 
     compose(1)
-    with pytest.raises(IncompatibleParts, match="penalty of given Steepest is no mean over samples"):
+    if name in MEAN_PENALTIES:
         compose(2)
+        return
+    with pytest.raises(IncompatibleParts, match="penalty of given penalty is no mean over samples"):
+        compose(2)
+
+
+@pytest.mark.parametrize("name", together.constraints()[1:])
+def test_installed_penalties_are_means(name):
+    assert is_mean_of_halves(zoo.create("lipschitz_constraint", name).penalty, (3, 4, 4), bend=1.0)
 
 
 QUICK = ("--steps", 6, "--batch-size", 8, "--set", "generator.width=8", "--set", "critic.width=8", "--quiet")

@@ -17,12 +17,15 @@ import torch
 
 import zoo
 from zoo.api import run_name, run_path
+from zoo.archives import refuse_hollow
 from zoo.checkpoints import hash_of
 from zoo.environment import keep_disabled
-from zoo.errors import BadCheckpoint, BadRecipe, DisabledPlugin, UnknownName, UsageError
+from zoo.errors import BadCheckpoint, BadRecipe, DisabledPlugin, SaveFailed, UnknownName, UsageError
 from zoo.folder import Folder
 from zoo.plugins import installed
+from zoo.procedures import Layer
 from zoo.recipe import Choice, Recipe
+from zoo.training import UNUSABLE, Training, load_optimizer
 
 sys.path.insert(0, str(Path(__file__).parent))
 from short_runs import quick
@@ -125,6 +128,82 @@ def test_a_checkpoint_that_runs_code_is_refused(run, tmp_path, bait, form, evil)
             use()
     assert not (tmp_path / "made").exists()
     assert not bait()
+
+
+def shared(like):
+    """Its numbers, with a step between them that is no step through memory of their own."""
+    return torch.zeros(like.numel()).as_strided(like.shape, (1,) * like.ndim)
+
+
+UNFIT = {
+    "one value": ("exp_avg", lambda like: torch.zeros(1), "exp_avg is torch.float32"),
+    "one value for the scalar step": ("step", lambda like: torch.zeros(1), "step is torch.float32"),
+    "whole numbers": ("exp_avg_sq", lambda like: torch.zeros_like(like, dtype=torch.long), "exp_avg_sq is torch.int64"),
+    "no tensor": ("step", lambda like: 3, "step is int"),
+    "another key": ("max_exp_avg_sq", lambda like: torch.zeros(1), "an optimiser keeps"),
+    "one value said to be many": ("exp_avg", lambda like: torch.zeros(1).expand(10**9), "more values than are stored"),
+    "no values at all": ("exp_avg", lambda like: like.to("meta"), "more values than are stored"),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_a_state_that_an_optimiser_would_not_have_is_refused(run, name):
+    """Fused steps compute in what memory comes after it."""
+    key, make, words = UNFIT[name]
+    state = torch.load(run.checkpoints / "step-00000012.pt", weights_only=True)
+    kept = state["optimizers"]["critic"]["state"][0]
+    kept[key] = make(kept["exp_avg"])
+    place(run, zipped(state))
+    with pytest.raises(BadCheckpoint, match=words):
+        zoo.resume(run.path, steps=16, device="cpu")
+
+
+def test_a_state_lies_in_memory_as_an_optimiser_lays_it_out():
+    parameter = torch.nn.Parameter(torch.ones(3, 3))
+    adam = torch.optim.Adam([parameter], fused=True)
+    parameter.grad = torch.ones(3, 3)
+    adam.step()
+    state = adam.state_dict()
+    given = shared(parameter)
+    state["state"][0]["exp_avg"] = given
+    load_optimizer(adam, state)
+    loaded = adam.state[parameter]["exp_avg"]
+    assert loaded.is_contiguous()
+    assert loaded.untyped_storage().data_ptr() != given.untyped_storage().data_ptr()
+
+
+@pytest.mark.parametrize("name", [name for name in vars(torch.optim) if name[0].isupper()])
+def test_every_optimiser_goes_on_bit_for_bit_where_it_was_saved(name):
+    if name in UNUSABLE:
+        return
+    weights = torch.linspace(-1, 1, 12).reshape(3, 4)
+    shapes = [weights] if name == "Muon" else [weights, weights[0], weights[0, 0]]
+    one, other = ([torch.nn.Parameter(w.clone()) for w in shapes] for _ in range(2))
+    first = Training.of({"optimizer": {"name": name}}).build("critic", [Layer("all", one, 1.0)])
+    for _ in range(3):
+        stepped(first, one)
+    for mine, its in zip(other, one, strict=True):
+        mine.data.copy_(its.data)
+    second = Training.of({"optimizer": {"name": name}}).build("critic", [Layer("all", other, 1.0)])
+    load_optimizer(second, first.state_dict())
+    for _ in range(2):
+        stepped(first, one)
+        stepped(second, other)
+    assert all(torch.equal(mine, its) for mine, its in zip(one, other, strict=True))
+
+
+def stepped(optimizer, parameters):
+    for parameter in parameters:
+        parameter.grad = parameter.detach().sin()
+    optimizer.step()
+
+
+def test_containers_that_hold_themselves_and_each_other_are_looked_into_once():
+    many = [torch.zeros(1)]
+    for _ in range(60):
+        many = [many, many]
+    many.append(many)
+    refuse_hollow(many)
 
 
 def test_the_traps_of_these_tests_do_spring(tmp_path, bait):
@@ -244,3 +323,15 @@ def test_a_picture_of_too_many_pixels_is_not_decoded(tmp_path, side):
     # Pillow has the same limit: at first it only warns, and warnings are errors here.
     with pytest.raises(zoo.BadData, match=r"bomb.png \(.*178956970 pixels, could be decompression bomb"):
         quick(tmp_path, dataset=f"image-folder:{tmp_path / 'photos'}")
+
+
+def test_a_lock_that_is_a_link_is_not_followed(run, tmp_path):
+    """It would be emptied. filelock 3.20.1 is the first that does not follow it."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (run.path / "training.lock").unlink(missing_ok=True)
+    (run.path / "training.lock").symlink_to(victim)
+    assert run.state()["state"] == "finished"
+    with pytest.raises(SaveFailed, match=r"training\.lock could not be written"):
+        zoo.resume(run.path, steps=16, device="cpu")
+    assert victim.read_text() == "precious"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         ZooError,
     )
     from zoo.hookspecs import hookimpl
-    from zoo.images import pixels, read_image
+    from zoo.images import is_picture, pixels, read_image
     from zoo.metrics import Better, Evidence, Metric, Sample
     from zoo.neural.distance import NeuralDistance, neural_distance
     from zoo.procedures import About, Layer, Parts, Phase, Procedure, Want
@@ -76,7 +76,7 @@ _HOMES = {
         "ZooError",
     ),
     "zoo.hookspecs": ("hookimpl",),
-    "zoo.images": ("pixels", "read_image"),
+    "zoo.images": ("is_picture", "pixels", "read_image"),
     "zoo.metrics": ("Better", "Evidence", "Metric", "Sample"),
     "zoo.neural.distance": ("NeuralDistance", "neural_distance"),
     "zoo.procedures": ("About", "Layer", "Parts", "Phase", "Procedure", "Want"),
@@ -131,6 +131,7 @@ __all__ = [
     "finetune",
     "hookimpl",
     "is_conditional",
+    "is_picture",
     "list_components",
     "load",
     "mean_over_patches",

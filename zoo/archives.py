@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 
@@ -17,3 +18,21 @@ def refuse_inflated(path: Path) -> None:
         damaged = archive.testzip()
         if damaged is not None:
             raise BadZipFile(f"its part {damaged} is damaged")
+
+
+def refuse_hollow(content: Any) -> None:
+    """Raises ValueError if a tensor in nested containers has more values than are stored: a copy of it is as large.
+
+    Each container is looked into once, since one of them may hold another, or itself, any number of times.
+    """
+    from torch import Tensor
+
+    waiting, seen = [content], set()
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, Tensor):
+            if each.is_meta or each.numel() * each.element_size() > each.untyped_storage().nbytes():
+                raise ValueError(f"a tensor {tuple(each.shape)} has more values than are stored of it")
+        elif isinstance(each, (dict, list, tuple)) and id(each) not in seen:
+            seen.add(id(each))
+            waiting += each.values() if isinstance(each, dict) else each

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import torch
 
-from zoo.archives import refuse_inflated
+from zoo.archives import refuse_hollow, refuse_inflated
 from zoo.errors import BadCheckpoint
 from zoo.writing import partial_of, put_in_place, saving, write_whole
 
@@ -132,12 +132,14 @@ class _Hashing:
 def _loaded(path: Path, advice: str) -> Any:
     try:
         refuse_inflated(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        refuse_hollow(content)
     except Exception as error:  # Bytes of anybody's can fail in a dozen ways: in zip, pickle, storages, text.
         cause = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise BadCheckpoint(
             f"the checkpoint {path} is truncated or no checkpoint: {cause}. {advice}".rstrip()
         ) from error
+    return content
 
 
 def _describes_data(data: Any) -> bool:

@@ -189,7 +189,7 @@ def _distance(components: Components, recipe: Recipe, device: torch.device, grou
         return None
     distance = components.given.get("distance") or components.make("distance", recipe.axes["distance"])
     distance = distance.to(device)
-    return OverSet(distance, group) if group.size > 1 and is_over_set(distance, device) else distance
+    return OverSet(distance, group) if group.size > 1 and is_over_set(distance) else distance
 
 
 def _refuse_missing(components: Components, recipe: Recipe, wants: Mapping[str, Want]) -> None:

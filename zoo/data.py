@@ -60,7 +60,7 @@ class Batches:
         self._held: _Held | None = None
         home = device
         if isinstance(dataset, ArrayDataset):
-            if _fits(dataset, device):
+            if _fits(dataset, device, group):
                 self._held = _Held.on(dataset, device)
             else:
                 self._ahead, home = _Ahead(_Held(dataset.samples, dataset.labels), device), torch.device("cpu")
@@ -128,10 +128,16 @@ class Batches:
         return torch.cat([rest, self._order[: self._place]])
 
 
-def _fits(dataset: ArrayDataset, device: torch.device) -> bool:
-    """Whether all samples are to lie on the device; an array that is in memory is on the CPU already."""
-    here = device.type == "cpu" and not dataset.mapped
-    return here or dataset.samples.nbytes <= SHARE * free_memory(device)
+def _fits(dataset: ArrayDataset, device: torch.device, group: Group) -> bool:
+    """Whether all samples are to lie on the device; an array that is in memory is on the CPU already.
+
+    Processes of one machine share its memory. All decide alike: their random numbers are those of the place.
+    """
+    if device.type == "cpu" and not dataset.mapped:
+        return True
+    copies = group.neighbours if device.type == "cpu" else 1
+    fits = copies * dataset.samples.nbytes <= SHARE * free_memory(device)
+    return not any(group.largest(not fits)) if group.size > 1 else fits
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,7 @@ class Fit:
 
     def _begin(self) -> None:
         """Looks at the clock and at the lines there are, at the start and after a rollback."""
+        self._agreement.begin(self.trainer.iteration)
         self._clock, self._clocked = time.monotonic(), self.trainer.iteration
         self._spikes = Spikes(self.folder.rows())
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import os
+import stat
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +23,40 @@ if TYPE_CHECKING:
 PIXEL_LIMIT = 178_956_970
 """Pictures with more pixels are refused: a small file can hold a picture that fills the memory. Pillow has the same
 limit, but any library may lift that one for the whole process."""
+
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
+"""The contents that a file of any name may have. Pillow reads some forty, and starts Ghostscript for one of them."""
+
+
+class Room:
+    """So many pixels may be decoded at once, by all threads together.
+
+    Args:
+        pixels: How many.
+    """
+
+    def __init__(self, pixels: int) -> None:
+        self.pixels = pixels
+        self._left = pixels
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def of(self, pixels: int) -> Iterator[None]:
+        """Waits until there is room for so many, or for all that there is room for."""
+        pixels = min(pixels, self.pixels)
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= pixels)
+            self._left -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += pixels
+                self._changed.notify_all()
+
+
+ROOM = Room(PIXEL_LIMIT)
+"""A picture of the largest size takes about a gigabyte while it is decoded, however small its file is."""
 
 
 def upright(picture: Image) -> Image:
@@ -63,18 +101,28 @@ def read_image(file: Path, side: int | None, channels: int) -> np.ndarray:
     """A picture's pixels, uint8 `(channels, height, width)`, upright. See `pixels`; raises what Pillow raises."""
     from PIL import Image
 
-    with Image.open(file) as picture:
+    with Image.open(file, formats=FORMATS) as picture, ROOM.of(picture.width * picture.height):
         return pixels(upright(picture), side, channels)
+
+
+def is_picture(file: str) -> bool:
+    """Whether a file has a picture's name, and is no pipe or device, which would keep its reader waiting."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    if not file.lower().endswith(IMG_EXTENSIONS):
+        return False
+    try:
+        return stat.S_ISREG(os.stat(file).st_mode)
+    except OSError:
+        return True  # A link to nowhere: who reads it says so.
 
 
 def image_files(sources: Sequence[Path]) -> list[Path]:
     """The pictures that are named, and those in folders that are named, sorted. Raises UsageError if there is none."""
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
     found: list[Path] = []
     for source in sources:
         if source.is_dir():
-            found += sorted(file for file in source.rglob("*") if file.suffix.lower() in IMG_EXTENSIONS)
+            found += sorted(file for file in source.rglob("*") if is_picture(str(file)))
         elif source.is_file():
             found.append(source)
         else:

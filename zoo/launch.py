@@ -18,6 +18,8 @@ from zoo.errors import INTERRUPTED, ProcessFailed, ProcessLost, UsageError, ZooE
 
 DONE = "ZOO_DONE"
 """The folder in which each process that `launch` started notes that it came to its end."""
+GRACE = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
+"""The seconds after which torchrun kills who was asked to end and has not; of its own accord it takes 30."""
 KILLED = "The others were stopped. What was saved before is intact."
 
 
@@ -98,8 +100,14 @@ _HANGUPS = () if sys.platform == "win32" else (signal.SIGHUP, signal.SIGQUIT)
 
 @contextlib.contextmanager
 def _environment(count: int, folder: str) -> Iterator[None]:
-    """The processor's threads are divided among the processes, unless the user has said otherwise."""
+    """The processor's threads are divided among the processes, and they have time to save themselves.
+
+    What the user has said otherwise stands.
+    """
+    from zoo.processes import TIMEOUT
+
     before = dict(os.environ)
+    os.environ.setdefault(GRACE, str(TIMEOUT.seconds))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     os.environ[DONE] = folder
     try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -33,8 +34,23 @@ def normalise_together(networks: Iterable[nn.Module], group: Group) -> list[Remo
     return handles
 
 
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """Meanwhile this process normalises by itself: the others are not asked, since they do something else.
+
+    In evaluation mode too, batches are normalised by their own statistics where a network keeps no running ones.
+    """
+    _Together.apart = True
+    try:
+        yield
+    finally:
+        _Together.apart = False
+
+
 class _Together(TorchFunctionMode):
     """Replaces `batch_norm` inside a module's forward, so that subclasses with more in it, as timm's, keep that."""
+
+    apart = False
 
     def __init__(self, group: Group) -> None:
         super().__init__()
@@ -56,8 +72,8 @@ class _Together(TorchFunctionMode):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
-        if not training:
-            return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+        if not training or self.apart:
+            return batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
         mean, variance = _statistics(full(input), self.group)
         if running_mean is not None and running_var is not None:
             count = self.group.size * input.numel() // input.shape[1]

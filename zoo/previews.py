@@ -10,6 +10,7 @@ from zoo.components import is_conditional
 from zoo.devices import derived
 from zoo.draws import Draws
 from zoo.folder import Folder
+from zoo.normalising import apart
 from zoo.pictures import drawable, save_picture
 from zoo.trainer import Trainer
 from zoo.writing import partial_of, put_in_place, saving
@@ -28,7 +29,8 @@ def preview(trainer: Trainer, folder: Folder) -> str | None:
     if not folder.writes or "generator" not in composition.networks or not drawable(composition.dataset):
         return None
     path = folder.samples / f"step-{trainer.iteration:08d}.png"
-    samples, partial = _samples(trainer, PICTURED[composition.dataset.kind]), partial_of(path)
+    with apart():
+        samples, partial = _samples(trainer, PICTURED[composition.dataset.kind]), partial_of(path)
     with saving(path, partial):
         save_picture(partial, samples, composition.dataset)
         put_in_place(partial, path)

@@ -41,6 +41,11 @@ class Group:
         """Whether this is the process that writes."""
         return self.rank == 0
 
+    @property
+    def neighbours(self) -> int:
+        """How many of the processes share this machine, this one included; torchrun says so."""
+        return 1 if self.size == 1 else int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
+
     def rows(self, whole: Tensor) -> Tensor:
         """This process's rows of what is one tensor for all of them."""
         count = len(whole) // self.size
@@ -127,6 +132,11 @@ class Agreement:
 
     def __init__(self, group: Group, iteration: int) -> None:
         self._group = group
+        self._agreed = False
+        self.begin(iteration)
+
+    def begin(self, iteration: int) -> None:
+        """Counts from this iteration, as after a rollback. What was agreed stays so."""
         self._next, self._every = iteration + 1, 1
         self._since = time.monotonic()
 
@@ -134,12 +144,13 @@ class Agreement:
         """Whether to stop before this iteration. Every process calls it before every iteration."""
         if self._group.size == 1:
             return asked
-        if iteration < self._next:
-            return False
+        if self._agreed or iteration < self._next:
+            return self._agreed
         anyone, seconds = self._group.largest(float(asked), time.monotonic() - self._since)
         self._every = max(1, min(2 * self._every, int(self._every * LOOKS / seconds)))
         self._next, self._since = iteration + self._every, time.monotonic()
-        return bool(anyone)
+        self._agreed = bool(anyone)
+        return self._agreed
 
 
 def launched() -> bool:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
+
+TWICE = 10.0
+"""Seconds in which a process of torchrun's may hear one request again: from who asks all processes, as systemd and
+SLURM do, and from torchrun, which passes on its own."""
 
 
 class Stop:
     """Whether the user wants an end; a second Ctrl-C, or request to terminate, is one at once."""
 
     wanted = False
+    _heard_at = float("-inf")
 
     def want(self) -> None:
         """Asks for an end."""
@@ -34,6 +41,8 @@ class Stop:
                 signal.signal(number, handler)
 
     def _heard(self, number: int, frame: Any) -> None:
-        if self.wanted:
+        again = time.monotonic() - self._heard_at < TWICE and "TORCHELASTIC_RUN_ID" in os.environ
+        if self.wanted and not again:
             raise KeyboardInterrupt
+        self._heard_at = self._heard_at if self.wanted else time.monotonic()
         self.want()

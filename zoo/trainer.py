@@ -145,7 +145,7 @@ class Trainer:
         """Goes on where `state_dict` was taken. Raises BadCheckpoint if it was taken of another composition."""
         try:
             self._load(state)
-        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        except (LookupError, AttributeError, RuntimeError, ValueError, TypeError) as error:
             raise BadCheckpoint(f"the checkpoint does not fit the recipe: {str(error).strip()[:500]}") from error
 
     def _load(self, state: Mapping[str, Any]) -> None:

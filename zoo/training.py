@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zoo.augment import Operation
 from zoo.errors import BadSetting, UnknownName
@@ -151,18 +151,59 @@ def _groups(layers: Sequence[Layer]) -> list[dict[str, Any]]:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Loads what `state_dict` returned, perhaps on another kind of device: how it is computed stays as it is here."""
+    """Loads what `state_dict` returned, perhaps on another kind of device: how it is computed stays as it is here.
+
+    Raises:
+        ValueError: It is not what such an optimiser keeps: fused steps would read and write beyond its tensors.
+    """
     mine: list[dict[str, Any]] = list(optimizer.param_groups)
     forms = [{key: group[key] for key in ("capturable", "fused") if key in group} for group in mine]
     rates = [float(group["lr"]) for group in state["param_groups"]]
     groups = [
         {**group, **form, "lr": rate} for group, form, rate in zip(state["param_groups"], forms, rates, strict=True)
     ]
-    optimizer.load_state_dict({**state, "param_groups": groups})
+    optimizer.load_state_dict({"state": _fitted(optimizer, groups, state["state"]), "param_groups": groups})
     for group, before, rate in zip(optimizer.param_groups, mine, rates, strict=True):
-        if isinstance(before["lr"], torch.Tensor):
+        if isinstance(before["lr"], Tensor):
             # The same tensor: a recorded step reads its rate there.
             group["lr"] = before["lr"].fill_(rate)
+
+
+def _fitted(
+    optimizer: torch.optim.Optimizer, groups: Sequence[Mapping[str, Any]], state: Mapping[Any, Mapping[str, Any]]
+) -> dict[Any, dict[str, Any]]:
+    """What is kept of each parameter, as copies that lie in memory as an optimiser's own."""
+    fitted = {}
+    for mine, group in zip(optimizer.param_groups, groups, strict=True):
+        for number, parameter in zip(group["params"], mine["params"], strict=True):
+            if state.get(number):
+                own = _stepped(optimizer, group, parameter)
+                if state[number].keys() != own.keys():
+                    raise ValueError(f"an optimiser keeps {sorted(own)} here, not {sorted(state[number])}")
+                fitted[number] = {key: _like(own[key], value, key) for key, value in state[number].items()}
+    return fitted
+
+
+def _stepped(optimizer: torch.optim.Optimizer, group: Mapping[str, Any], parameter: Tensor) -> dict[str, Any]:
+    """What an optimiser of this kind keeps of such a parameter after a step."""
+    plain = {key: False for key in ("capturable", "fused", "foreach") if key in group}
+    fresh = torch.zeros_like(parameter, requires_grad=True)
+    fresh.grad = torch.zeros_like(parameter)
+    kind: Callable[..., torch.optim.Optimizer] = type(optimizer)
+    other = kind([{**group, **plain, "params": [fresh]}])
+    other.step()
+    return dict(other.state[fresh])
+
+
+def _like(own: Any, value: Any, key: str) -> Any:
+    if not isinstance(own, Tensor):
+        if type(own) is not type(value):
+            raise ValueError(f"an optimiser's {key} is of type {type(value).__name__}")
+        return value
+    if not isinstance(value, Tensor) or value.shape != own.shape or not value.is_floating_point():
+        shape = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"an optimiser's {key} is {shape}, and must be floating {tuple(own.shape)}")
+    return own.copy_(value)
 
 
 def factor(schedule: str, step: int, steps: int) -> float:

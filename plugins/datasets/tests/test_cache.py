@@ -1,5 +1,6 @@
 """Decoded images are kept once, whole or not at all, whoever else writes and whatever goes wrong."""
 
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 from zoo_datasets import cache, folders
 from zoo_datasets.cache import cached_images
@@ -264,3 +266,19 @@ def test_a_second_process_waits_and_decodes_nothing(kept, tmp_path, capsys):
     process.join()
     assert names(kept) == [".npy"]
     assert "waiting for it" in capsys.readouterr().err
+
+
+def test_a_lock_that_was_removed_meanwhile_is_asked_for_anew(tmp_path, monkeypatch):
+    """Else two processes make the same file. filelock 3.21 is the first that looks whether its file is still there."""
+    file, flock, opened = tmp_path / "x.lock", fcntl.flock, []
+
+    def removed_first(*given):
+        """The first time, another process removes the file between this one's opening and locking it."""
+        if not opened:
+            file.unlink()
+        opened.append(given)
+        return flock(*given)
+
+    monkeypatch.setattr(fcntl, "flock", removed_first)
+    with FileLock(file, timeout=5):
+        assert file.exists()

@@ -1,14 +1,16 @@
 import os
+import subprocess
+import time
 import zlib
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 from zoo_datasets import pictures
-from zoo_datasets.folders import image_folder
+from zoo_datasets.folders import _image_names, image_folder
 
 from zoo import BadData, images
 
@@ -213,3 +215,83 @@ def test_progress_goes_to_standard_error_when_it_takes_long(tmp_path, monkeypatc
     out, err = capsys.readouterr()
     assert out == ""
     assert "reading images" in err
+
+
+@pytest.fixture
+def ghostscript(tmp_path, monkeypatch):
+    """A program of that name on the path; the function tells whether it was started."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "gs"
+    program.write_text(f"#!/bin/sh\ntouch '{tmp_path}/mark'\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    return (tmp_path / "mark").exists
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\n%%EOF\n"
+
+
+def test_a_file_named_as_a_picture_starts_no_program(tmp_path, ghostscript):
+    file = tmp_path / "images" / "a.png"
+    file.parent.mkdir()
+    file.write_bytes(POSTSCRIPT)
+    with pytest.raises(BadData, match="cannot identify image file"):
+        image_folder(path=str(file.parent))
+    assert not ghostscript()
+    with Image.open(file) as picture, pytest.raises(subprocess.CalledProcessError):
+        picture.load()
+    assert ghostscript()
+
+
+def test_a_picture_may_have_the_name_of_another_kind(tmp_path):
+    for kind in ("png", "gif", "webp", "bmp"):
+        save(tmp_path / f"{kind}.{kind}", plain(0)).rename(tmp_path / f"{kind}.jpg")
+    assert len(image_folder(path=str(tmp_path), side=8).samples) == 4
+
+
+def test_links_that_go_round_are_followed_once(tmp_path):
+    save(tmp_path / "images" / "b" / "x.png", plain(1))
+    save(tmp_path / "elsewhere" / "y.png", plain(2))
+    folder = tmp_path / "images"
+    for link in (folder / "a", folder / "b" / "up"):
+        link.symlink_to(folder)
+    (folder / "again").symlink_to(folder / "b")
+    for link in (folder / "c", folder / "d"):
+        link.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(folder)
+    assert _image_names(folder) == ["b/x.png", "c/y.png"]
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    save(tmp_path / "a.png", plain(1))
+    os.mkfifo(tmp_path / "b.png")
+    (tmp_path / "c.png").mkdir()
+    assert _image_names(tmp_path) == ["a.png"]
+    assert images.image_files([tmp_path]) == [tmp_path / "a.png"]
+
+
+def test_only_so_many_pixels_are_decoded_at_once(tmp_path, monkeypatch):
+    for number, side in enumerate([8, 8, 8, 8, 40, 8]):
+        save(tmp_path / f"{number}.png", plain(number, (side, side)))
+    inside, most, pixels = [], [], images.pixels
+
+    def watched(picture, *given):
+        inside.append(picture.width * picture.height)
+        most.append(sum(inside))
+        time.sleep(0.02)
+        inside.remove(picture.width * picture.height)
+        return pixels(picture, *given)
+
+    monkeypatch.setattr(images, "ROOM", images.Room(130))
+    monkeypatch.setattr(images, "pixels", watched)
+    assert len(image_folder(path=str(tmp_path), side=8).samples) == 6
+    assert max(total for total in most if total != 1600) == 128
+    assert all(total == 1600 for total in most if total > 128)
+
+
+def test_room_is_free_again_when_decoding_fails():
+    room = images.Room(10)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="broken"), room.of(10):
+            raise ValueError("broken")

@@ -3,15 +3,19 @@
 import bz2
 import gzip
 import hashlib
+import os
 import pickle
 import re
 import struct
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import scipy.io
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from torchvision import datasets
 from zoo_datasets.torchvision_data import SPLITS, torchvision
 
@@ -194,6 +198,30 @@ def test_broken_files_are_named(tmp_path):
         torchvision(which="Food101", root=str(tmp_path), side=8)
 
 
+@pytest.fixture
+def ghostscript(tmp_path, monkeypatch):
+    """A program of that name on the path; the function tells whether it was started."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "gs"
+    program.write_text(f"#!/bin/sh\ntouch '{tmp_path}/mark'\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    return (tmp_path / "mark").exists
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\n%%EOF\n"
+
+
+def test_a_file_of_a_set_starts_no_program(tmp_path, ghostscript):
+    images = write_food(tmp_path, [(8, 8), (8, 8), (8, 8)])
+    (images / "1.jpg").write_bytes(POSTSCRIPT)
+    with pytest.raises(BadData, match="1 of 3 images cannot be read"):
+        torchvision(which="Food101", root=str(tmp_path))
+    assert not ghostscript()
+    assert EpsImagePlugin.gs_binary is None
+
+
 def test_attributes_are_not_labels(tmp_path, monkeypatch):
     """CelebA's 40 attributes an image are no class."""
     folder = tmp_path / "celeba"
@@ -240,6 +268,29 @@ def test_the_place_of_the_files_is_named(tmp_path):
         torchvision(which="KMNIST", root=str(tmp_path))
     with pytest.raises(BadData, match=f"'{tmp_path}/stl10_binary'"):
         torchvision(which="STL10", root=str(tmp_path))
+
+
+def test_of_several_processes_one_downloads_at_a_time(tmp_path, monkeypatch):
+    inside, most, seen = [], [], threading.Lock()
+
+    class Slow(datasets.MNIST):
+        def download(self):
+            with seen:
+                inside.append(1)
+                most.append(len(inside))
+            time.sleep(0.05)
+            inside.pop()
+            raise RuntimeError("done")
+
+    monkeypatch.setattr(datasets, "MNIST", Slow)
+
+    def fetch(_):
+        with pytest.raises(BadData, match="done"):
+            torchvision(which="MNIST", root=str(tmp_path / "new"), download=True)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(fetch, range(3)))
+    assert most == [1, 1, 1]
 
 
 def test_a_failed_download_names_its_cause(tmp_path, monkeypatch):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 
-from zoo import ArrayDataset, BadData, Setting, read_image
+from zoo import ArrayDataset, BadData, Setting, is_picture, read_image
 from zoo_datasets.cache import cached_images
 from zoo_datasets.paths import expanded
 from zoo_datasets.pictures import Put, decode_all
@@ -70,18 +71,30 @@ def _image_names(folder: Path) -> list[str]:
     """The paths of all images, relative to the folder, with forward slashes, sorted."""
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
-    names = []
-    for here, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    names: list[str] = []
+    for here, files in _walked(folder):
         inside = Path(here).relative_to(folder).as_posix()
         before = "" if inside == "." else f"{inside}/"
-        for file in files:
-            if file.lower().endswith(IMG_EXTENSIONS) and not file.startswith("."):
-                names.append(before + file)
+        names += [before + file for file in files if not file.startswith(".") and is_picture(f"{here}/{file}")]
     if not names:
         known = " ".join(sorted(IMG_EXTENSIONS))
         raise BadData(f"the image folder '{folder}' has no image; looked for {known}, in sub-folders too.")
     return sorted(names)
+
+
+def _walked(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each folder once, with the names of its files; those that are linked to come last, for links may go round."""
+    waiting, seen = [str(folder)], set()
+    while waiting:
+        for here, folders, files in os.walk(waiting.pop(0), onerror=_refuse):
+            found = os.stat(here)
+            if (found.st_dev, found.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((found.st_dev, found.st_ino))
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            waiting += [f"{here}/{name}" for name in folders if os.path.islink(f"{here}/{name}")]
+            yield here, files
 
 
 def _refuse(error: OSError) -> None:

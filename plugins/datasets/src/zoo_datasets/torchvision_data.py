@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 from torch.nn import functional
 
@@ -68,7 +71,21 @@ def torchvision(
     source = _open(_known(which), expanded(root), download, split)
     if isinstance(getattr(source, "data", None), (np.ndarray, Tensor)):
         return _from_memory(source, side)
-    return _from_files(source, which, split, side)
+    with _without_ghostscript():
+        return _from_files(source, which, split, side)
+
+
+@contextmanager
+def _without_ghostscript() -> Iterator[None]:
+    """Torchvision opens whatever Pillow knows, which for a picture in PostScript would start another program."""
+    from PIL import EpsImagePlugin
+
+    before = EpsImagePlugin.gs_binary
+    EpsImagePlugin.gs_binary = False
+    try:
+        yield
+    finally:
+        EpsImagePlugin.gs_binary = before
 
 
 def _from_memory(source: Any, side: int | None) -> ArrayDataset:
@@ -120,11 +137,18 @@ def _open(which: str, root: Path, download: bool, split: str) -> Any:
 
     kind = getattr(datasets, which)
     try:
-        return kind(root=str(root), download=download, **SPLITS[which][split])
+        with _alone(root, which) if download else nullcontext():
+            return kind(root=str(root), download=download, **SPLITS[which][split])
     except ImportError as error:
         raise MissingPackage(f"torchvision's {which} needs another package: {error}.") from error
     except Exception as error:  # each of torchvision's sets has its own kinds for missing or damaged files
         raise BadData(_not_opened(which, _place(kind, root), download, error)) from error
+
+
+def _alone(root: Path, which: str) -> AbstractContextManager[Any]:
+    """Of several processes one downloads, and the others then find the files. Where nobody may write, nobody does."""
+    root.mkdir(parents=True, exist_ok=True)
+    return FileLock(root / f".{which}.lock") if os.access(root, os.W_OK) else nullcontext()
 
 
 def _place(kind: type, root: Path) -> Path:
