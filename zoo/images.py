@@ -104,7 +104,7 @@ def read_image(file: Path, side: int | None, channels: int) -> np.ndarray:
     """A picture's pixels, uint8 `(channels, height, width)`, upright. See `pixels`; raises what Pillow raises."""
     from PIL import Image
 
-    Image.core.set_block_size(BLOCK)
+    Image.core.set_block_size(BLOCK)  # type: ignore[attr-defined]
     with Image.open(file, formats=FORMATS) as picture, ROOM.of(picture.width * picture.height):
         return pixels(upright(picture), side, channels)
 
