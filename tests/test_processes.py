@@ -145,6 +145,23 @@ def test_a_stop_after_a_rollback_is_heard_at_once_and_stays(monkeypatch):
     assert stop.agreed(False, 501)
 
 
+def test_samples_and_labels_are_compared(small):
+    compared = []
+
+    class Compares(Group):
+        def refuse_difference(self, things):
+            compared.append(things)
+
+    data = ArrayDataset(torch.rand(32, 1), torch.arange(32) % 4)
+    table = {"distance": {"name": "wasserstein"}, "train": {"batch_size": 8}}
+    made = Trainer(compose_table(table, given={**small, "dataset": data}, device="cpu"))
+    made.group = Compares(0, 2)
+    made.refuse_difference()
+    made.refuse_difference(data=True)
+    assert compared[1].keys() - compared[0].keys() == {"data set.samples", "data set.labels"}
+    assert torch.equal(compared[1]["data set.labels"], data.labels)
+
+
 def test_what_differs_is_named_in_all_processes_and_what_one_refuses_all_refuse(two):
     for rank in range(SIZE):
         assert "networks.critic" in two[rank]["refusals"]["differ"]

@@ -7,6 +7,7 @@ import time
 import pytest
 import torch.distributed.run
 
+import zoo
 from zoo.launch import GRACE, launch
 from zoo.stopping import TWICE, Stop
 
@@ -65,3 +66,29 @@ def test_a_second_request_ends_a_process_that_is_alone_at_once(clock, monkeypatc
         assert stop.wanted
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(("launched", "parent", "orphaned"), [(True, 1, True), (True, 5, False), (False, 1, False)])
+def test_who_was_started_by_torchrun_sees_that_it_has_died(monkeypatch, launched, parent, orphaned):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    if not launched:
+        monkeypatch.delenv("TORCHELASTIC_RUN_ID")
+    monkeypatch.setattr(os, "getppid", lambda: 5)
+    stop = Stop()
+    monkeypatch.setattr(os, "getppid", lambda: parent)
+    assert stop.orphaned() == orphaned
+
+
+def test_a_run_whose_torchrun_has_died_ends_with_a_checkpoint(small, tmp_path, monkeypatch):
+    class Killing(zoo.Distance):
+        def critic_loss(self, batch):
+            if batch.step == 3:
+                monkeypatch.setattr(os, "getppid", lambda: 1)
+            return batch.fake_scores.mean() - batch.real_scores.mean()
+
+        generator_loss = critic_loss
+
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    run = zoo.train(**small, distance=Killing(), out=tmp_path, name="run", device="cpu", steps=9, batch_size=8)
+    assert run.folder.state()["state"] == "interrupted"
+    assert run.folder.steps() == [4]

@@ -175,7 +175,8 @@ class Fit:
         return True
 
     def _ends(self) -> bool:
-        return self._validation.ended or self._agreement.agreed(self._stop.wanted, self.trainer.iteration)
+        asked = self._stop.wanted or self._stop.orphaned()
+        return self._validation.ended or self._agreement.agreed(asked, self.trainer.iteration)
 
     def _iterate(self, bar: Any, iterate: Iterate) -> None:
         step = self.trainer.iteration + 1

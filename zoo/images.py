@@ -57,6 +57,9 @@ class Room:
 
 ROOM = Room(PIXEL_LIMIT)
 """A picture of the largest size takes about a gigabyte while it is decoded, however small its file is."""
+BLOCK = 64 * 2**20
+"""Bytes that Pillow asks the system for at once. The C library keeps blocks of up to 32 MiB, its own 16 MiB among
+them, for the thread that had them, so that each thread would keep the memory of the largest picture it has decoded."""
 
 
 def upright(picture: Image) -> Image:
@@ -101,6 +104,7 @@ def read_image(file: Path, side: int | None, channels: int) -> np.ndarray:
     """A picture's pixels, uint8 `(channels, height, width)`, upright. See `pixels`; raises what Pillow raises."""
     from PIL import Image
 
+    Image.core.set_block_size(BLOCK)  # type: ignore[attr-defined]
     with Image.open(file, formats=FORMATS) as picture, ROOM.of(picture.width * picture.height):
         return pixels(upright(picture), side, channels)
 

@@ -21,6 +21,14 @@ class Stop:
     wanted = False
     _heard_at = float("-inf")
 
+    def __init__(self) -> None:
+        self._launched = "TORCHELASTIC_RUN_ID" in os.environ
+        self._parent = os.getppid()
+
+    def orphaned(self) -> bool:
+        """Whether torchrun, which started this process, has died meanwhile, so that nobody will stop it."""
+        return self._launched and os.getppid() != self._parent
+
     def want(self) -> None:
         """Asks for an end."""
         self.wanted = True
@@ -41,7 +49,7 @@ class Stop:
                 signal.signal(number, handler)
 
     def _heard(self, number: int, frame: Any) -> None:
-        again = time.monotonic() - self._heard_at < TWICE and "TORCHELASTIC_RUN_ID" in os.environ
+        again = time.monotonic() - self._heard_at < TWICE and self._launched
         if self.wanted and not again:
             raise KeyboardInterrupt
         self._heard_at = self._heard_at if self.wanted else time.monotonic()

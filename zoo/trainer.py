@@ -117,7 +117,7 @@ class Trainer:
         things = {"recipe": self.composition.recipe.table(), **state}
         del things["random"]  # Dropout has numbers of its own in each.
         if data and isinstance(dataset, ArrayDataset):
-            things["data set"] = dataset.samples
+            things["data set"] = {"samples": dataset.samples, "labels": dataset.labels}
         self.group.refuse_difference(dict(flattened(things, "")))
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 import os
 import subprocess
+import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -288,6 +291,23 @@ def test_only_so_many_pixels_are_decoded_at_once(tmp_path, monkeypatch):
     assert len(image_folder(path=str(tmp_path), side=8).samples) == 6
     assert max(total for total in most if total != 1600) == 128
     assert all(total == 1600 for total in most if total > 128)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux what this process holds")
+def test_threads_give_the_memory_of_large_pictures_back(tmp_path, monkeypatch):
+    """Four of them decode 36 million pixels each, which take 180 MB, one after the other."""
+    Image.new("1", (6000, 6000)).save(tmp_path / "a.png")
+    held, together = [], threading.Barrier(4)
+
+    def decode(_):
+        together.wait()
+        images.read_image(tmp_path / "a.png", 8, 3)
+        held.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+
+    monkeypatch.setattr(images, "ROOM", images.Room(1))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(decode, range(4)))
+    assert max(held) - min(held) < 100e6
 
 
 def test_room_is_free_again_when_decoding_fails():
