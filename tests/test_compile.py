@@ -27,6 +27,7 @@ CASES = [
     ("gls-gan", "digits", {}),
     ("deligan", "ring", {}),
     ("histogram-js", "gaussian-1d", {}),
+    ("projected-gan", "digits", {}),
 ]
 
 
@@ -46,6 +47,8 @@ def as_traced(graph, **settings):
 def pair(variant, dataset, train, said=None, given=None):
     """The same training twice: eagerly and compiled."""
     table = {"variant": variant, "dataset": {"name": dataset}, "train": {"batch_size": 8, **train}, **TINY[dataset]}
+    if variant == "projected-gan":
+        table |= {"backbone": {"name": "timm", "model": "test_resnet"}, "critic": {"stages": [0, 1, 2]}}
     both = []
     for compile_ in (False, True):
         settings = {**table, "train": {**table["train"], "compile": compile_}}

@@ -167,6 +167,8 @@ def grey_is_colour(subject: Subject) -> None:
     weights = colour.network.state_dict()
     if [t.shape for t in weights.values()] != [t.shape for t in grey.network.state_dict().values()]:
         raise Skipped("for grey images it is another network, with weights of its own.")
+    if [stage.channels for stage in grey.network.stages] != [stage.channels for stage in colour.network.stages]:
+        raise Skipped("for grey images it has maps of other channels.")
     grey.network.load_state_dict(weights)
     images = grey.inputs(2)[0]
     gap = difference(grey.evaluated(images), colour.evaluated(images.expand(-1, 3, -1, -1)))
@@ -212,6 +214,8 @@ def _first_maps(trial: Trial) -> dict[str, int]:
     trial.network.requires_grad_(True).eval()
     named = dict(trial.network.named_parameters())
     first: dict[str, int] = {}
+    if not named:
+        return first
     for stage in range(len(trial.network.stages)):
         total = trial.network(*trial.inputs(1))[stage].sum()
         found = torch.autograd.grad(total, list(named.values()), allow_unused=True)
