@@ -169,6 +169,14 @@ def test_what_differs_is_named_in_all_processes_and_what_one_refuses_all_refuse(
         assert two[rank]["refusals"]["exists"] == "it is there"
 
 
+def test_what_one_process_has_alone_is_named_in_all(two):
+    for rank in range(SIZE):
+        found = two[rank]["uneven"]
+        assert found.keys() == {"records", "gradients"}
+        assert "wrong in the critic phase 0 times and 3 times" in found["records"]
+        assert "no gradient by parameter 0 in the critic phase 0 times and 3 times" in found["gradients"]
+
+
 def test_each_process_draws_its_rows_of_what_one_would_draw():
     for draw in (lambda d, n: d.rand(n, 3), lambda d, n: d.randn(n), lambda d, n: d.randint(9, n, 2)):
         parts = [Draws(5, group=Group(rank, 3)) for rank in range(3)]

@@ -227,6 +227,39 @@ def refusals(group):
     return found
 
 
+def uneven(group):
+    """What both say of what only one of them records, or has a gradient by; 40 records more take more room."""
+
+    class Uneven(Distance):
+        def __init__(self, what):
+            super().__init__()
+            self.what = what
+
+        def critic_loss(self, batch):
+            loss = batch.fake_scores.mean() - batch.real_scores.mean()
+            if self.what == "records" and group.rank == 1:
+                batch.record(wrong=loss)
+            if self.what == "gradients" and group.rank == 1:
+                loss = loss.detach().requires_grad_()
+            if self.what == "nothing":
+                batch.record(**{f"number {i}": loss for i in range(100)})
+            return loss
+
+        def generator_loss(self, batch):
+            return -batch.fake_scores.mean()
+
+    found = {}
+    for what in ("records", "gradients", "nothing"):
+        made = trainer(recipe("wasserstein", "none"), {"distance": lambda what=what: Uneven(what)})
+        for _ in range(ITERATIONS):
+            made.iterate()
+        try:
+            made.flush()
+        except ProcessesDiffer as error:
+            found[what] = str(error)
+    return found
+
+
 def main(rank, folder):
     """Computes as one of the two."""
     torch.set_num_threads(1)
@@ -239,6 +272,7 @@ def main(rank, folder):
         results["from one"] = went_on(torch.load(folder / "one.pt", weights_only=True))
         results["agreed"] = agreed(group)
         results["refusals"] = refusals(group)
+        results["uneven"] = uneven(group)
     torch.save(results, folder / f"{rank}.pt")
     dist.barrier()
 

@@ -42,6 +42,10 @@ class Evaluated:
         """The terms and, behind them, what was recorded."""
         return [*self.terms.values(), *(value for values in self.records.values() for value in values)]
 
+    def names(self) -> list[str]:
+        """What each of them is called."""
+        return [*self.terms, *(name for name, values in self.records.items() for _ in values)]
+
     def with_scalars(self, scalars: Iterator[Tensor]) -> Evaluated:
         """The same without gradients, and with other scalars in the order of `scalars()`."""
         terms = {name: next(scalars) for name in self.terms}

@@ -29,6 +29,7 @@ from zoo.optimizers import Optimizers
 from zoo.precision import COSINE, ERROR
 from zoo.procedures import Phase
 from zoo.sets import Gathered
+from zoo.sharing import Sharing
 from zoo.trainable import Trainable
 
 
@@ -63,6 +64,7 @@ class Trainer:
         self._history = History(device)
         generator, decay = composition.networks.get("generator"), self.train.average
         self.average = Average(generator, decay) if generator is not None and decay else None
+        self._sharing = Sharing(self.group, self.train.micro_batches)
         self._together = normalise_together(composition.networks.values(), self.group) if self.group.size > 1 else []
         for network in composition.networks.values():
             network.train()
@@ -91,13 +93,16 @@ class Trainer:
 
         Raises:
             Diverged: One of them is NaN or infinite; the message names the first iteration, the phase and the term.
+            ProcessesDiffer: Some processes have other terms or records than others.
         """
+        self._sharing.refuse_uneven()
         means = self._history.means()
         self._history.clear()
         return means
 
     def refuse_divergence(self) -> None:
-        """Raises Diverged if a loss since the last flush, or a weight, is NaN or infinite."""
+        """Raises Diverged if a loss since the last flush, or a weight, is NaN or infinite; as `flush`."""
+        self._sharing.refuse_uneven()
         self._history.means()
         for name, network in self.composition.networks.items():
             if not all(bool(p.isfinite().all()) for p in network.parameters()):
@@ -193,9 +198,9 @@ class Trainer:
 
     def _shared(self, phase: Phase, found: Sequence[Evaluated]) -> list[Evaluated]:
         """Gradients, terms and records as means over the processes, which have one message for all of them."""
-        gradients = [parameter.grad for parameter in self._inputs(phase) if parameter.grad is not None]
+        names = [name for each in found for name in each.names()]
         scalars = [scalar for each in found for scalar in each.scalars()]
-        means = iter(self.group.average(gradients, scalars))
+        means = iter(self._sharing.means(phase.name, self._inputs(phase), names, scalars))
         return [each.with_scalars(means) for each in found]
 
     @torch.no_grad()
