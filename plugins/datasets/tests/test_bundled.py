@@ -5,7 +5,8 @@ import torch
 from zoo_datasets import bundled
 from zoo_datasets.bundled import digits, faces
 
-from zoo import MissingPackage
+from zoo import BadSetting, MissingPackage
+from zoo.api import compose_table
 
 
 @pytest.fixture(autouse=True)
@@ -77,3 +78,40 @@ def test_a_scikit_image_without_the_file_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(bundled, "files", lambda package: tmp_path)
     with pytest.raises(MissingPackage, match="pip install scikit-image"):
         faces()
+
+
+def test_some_digits_are_renumbered_and_named():
+    data, all_of_them = digits(classes=[7, 5]), digits()
+    assert (data.classes, data.class_names) == (2, ["7", "5"])
+    assert torch.equal(data.samples, all_of_them.samples[(all_of_them.labels == 7) | (all_of_them.labels == 5)])
+    assert torch.equal(data.samples[data.labels == 0], all_of_them.samples[all_of_them.labels == 7])
+    assert torch.equal(data.samples[data.labels == 1], all_of_them.samples[all_of_them.labels == 5])
+
+
+def test_a_limit_takes_as_many_of_each_digit_and_a_larger_one_the_same_and_more():
+    few, more, others = (digits(classes=[5, 6, 7, 8, 9], limit=n, seed=s) for n, s in ((10, 3), (27, 3), (10, 4)))
+    assert torch.bincount(few.labels).tolist() == [2] * 5
+    assert sorted(torch.bincount(more.labels).tolist()) == [5, 5, 5, 6, 6]
+    assert torch.equal(more.samples[:10], few.samples)
+    assert not torch.equal(others.samples, few.samples)
+    assert len(few.samples.flatten(1).unique(dim=0)) == 10
+
+
+def test_a_limit_below_the_number_of_digits_leaves_ten_classes():
+    data = digits(limit=3)
+    assert (data.size, data.classes, data.class_names) == (3, 10, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"classes": []}, "each once"),
+        ({"classes": [5, 5]}, r"each once, not \[5, 5\]"),
+        ({"classes": [0], "limit": 179}, "at most 178"),
+        ({"classes": [10]}, "at most 9"),
+        ({"limit": -1}, "at least 0"),
+    ],
+)
+def test_digits_that_are_not_there_are_told(settings, words):
+    with pytest.raises(BadSetting, match=words):
+        compose_table({"variant": "wgan-gp", "dataset": {"name": "digits", **settings}}, device="cpu")

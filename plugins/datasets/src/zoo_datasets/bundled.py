@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zoo import ArrayDataset, MissingPackage, Setting
+from zoo import ArrayDataset, BadSetting, Draws, MissingPackage, Setting
 
 _FACES = 100
 
@@ -18,17 +18,55 @@ _FACES = 100
 def digits(
     *,
     side: Annotated[int, Setting("height and width in pixels; 8 is the original", ge=8, le=256)] = 8,
+    classes: Annotated[list[int] | None, Setting("the digits to take; none for all", ge=0, le=9)] = None,
+    limit: Annotated[int, Setting("so many images in all, as equally of each digit as can be; 0 for all", ge=0)] = 0,
+    seed: Annotated[int, Setting("which ones, where there is a limit", ge=0)] = 0,
 ) -> ArrayDataset:
     """1797 handwritten digits, (1, side, side) in [-1, 1], labels 0 to 9; bundled with scikit-learn.
 
     The originals have 8x8 pixels of 17 levels (Alpaydin and Kaynak, 1998); other sizes are bilinear,
-    antialiased.
+    antialiased. Of some digits only, labels count from 0 in the order that they are named in, and class names
+    say which they are. With a limit a larger one has what a smaller one of the same seed has.
+
+    Raises:
+        BadSetting: A digit is named twice, none is, or there are fewer images than the limit.
     """
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    images = torch.from_numpy(bunch.images).float() / 8 - 1
-    return ArrayDataset(_resized(images[:, None], side), torch.from_numpy(bunch.target))
+    images, labels = torch.from_numpy(bunch.images).float() / 8 - 1, torch.from_numpy(bunch.target)
+    if classes is not None:
+        images, labels = _of_classes(images, labels, classes)
+    if limit:
+        chosen = _chosen(labels, limit, seed)
+        images, labels = images[chosen], labels[chosen]
+    dataset = ArrayDataset(_resized(images[:, None], side), labels)
+    if classes is not None:
+        dataset.classes, dataset.class_names = len(classes), [str(each) for each in classes]
+    elif limit:
+        dataset.classes = 10
+    return dataset
+
+
+def _of_classes(images: Tensor, labels: Tensor, classes: list[int]) -> tuple[Tensor, Tensor]:
+    """The samples of some classes, their labels renumbered."""
+    if not classes or len(set(classes)) < len(classes):
+        raise BadSetting(f"dataset.classes must name digits, each once, not {classes}.")
+    taken = (labels[:, None] == torch.tensor(classes)).any(1)
+    numbers = {each: number for number, each in enumerate(classes)}
+    return images[taken], torch.tensor([numbers[int(label)] for label in labels[taken]])
+
+
+def _chosen(labels: Tensor, limit: int, seed: int) -> Tensor:
+    """Positions of so many samples: the first of each class in a random order, then the second of each, and so on."""
+    if limit > len(labels):
+        raise BadSetting(f"dataset.limit must be at most {len(labels)}, as many as there are images, not {limit}.")
+    order = Draws(seed).randperm(len(labels))
+    rank = torch.zeros_like(labels)
+    for each in labels.unique():
+        of_class = labels[order] == each
+        rank[of_class] = torch.arange(int(of_class.sum()))
+    return order[rank.argsort(stable=True)[:limit]]
 
 
 def faces(
