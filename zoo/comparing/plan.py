@@ -7,7 +7,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from zoo.comparing.measures import chosen, scales_of
 from zoo.comparing.results import Budget, Comparison, Contender
 from zoo.errors import UsageError
 from zoo.plugins import installed
-from zoo.recipe import Choice
+from zoo.recipe import Choice, Table
 from zoo.resolve import Assignments
 
 DEFAULT_SEEDS = 3
@@ -43,6 +43,7 @@ class Request:
         networks: `same`: variants have the networks of the first one; `own`: each has its own.
         assignments: Single settings of all contenders.
         device: Where they are trained.
+        recipes: Further contenders, as the tables of recipes by label.
     """
 
     contenders: tuple[str, ...]
@@ -57,6 +58,7 @@ class Request:
     networks: Networks = "same"
     assignments: Assignments = ()
     device: str = "auto"
+    recipes: Mapping[str, Table] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def plan(request: Request, say: Callable[[str], None]) -> Plan:
     drafting = Drafting(data, plugins, request.assignments, request.networks, request.device, request.samples)
     named = zip(request.contenders, labels(request.contenders), strict=True)
     drafts = [drafting.draft(name, label) for name, label in named]
+    drafts += [drafting.of_table(table, label) for label, table in request.recipes.items()]
     evidence = {draft.label: draft.evidence for draft in drafts}
     metrics = chosen(request.metrics, data.dataset, evidence, plugins, say)
     budget = _budget(request, drafts)
@@ -104,7 +107,7 @@ def plan(request: Request, say: Callable[[str], None]) -> Plan:
 
 
 def _refuse_nonsense(request: Request) -> None:
-    if not request.contenders:
+    if not request.contenders and not request.recipes:
         raise UsageError("nothing to compare: name variants, recipe files or run folders.")
     given = {"--steps": request.steps, "--critic-updates": request.critic_updates, "--seconds": request.seconds}
     named = [name for name, value in given.items() if value is not None]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from zoo.comparing.plots import MARKERS, PALETTE
 from zoo.errors import SaveFailed
 from zoo.validating import PREFIX
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from zoo.tuning.result import Tested
+    from zoo.tuning.study import Study
 
 SHOWN = 36
 """So many mistakes are shown."""
@@ -72,6 +74,27 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
                 axes.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 30 else "")
         axes.set(xlabel="iteration", title=title)
         axes.legend()
+    _save(figure, path)
+
+
+def save_transfer(path: Path, study: Study) -> None:
+    """Draws accuracy against samples of each class, a line a way, with the interval over seeds as a band."""
+    figure = _figure(7.5, 4.6)
+    axes = figure.add_subplot()
+    for number, way in enumerate(study.ways):
+        found = [each for each in study.of(way) if each.mean is not None]
+        colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
+        counts = [each.per_class for each in found]
+        axes.plot(counts, [each.mean or 0.0 for each in found], color=colour, marker=marker, markersize=5, label=way)
+        low, high = ([getattr(e, end) if e.low is not None else e.mean for e in found] for end in ("low", "high"))
+        axes.fill_between(counts, low, high, color=colour, alpha=0.15, linewidth=0)
+    ticks = {each.per_class: each.shots for each in study.amounts}
+    axes.set(xscale="log", xlabel="labelled samples of each class", ylabel=f"accuracy on {study.tested} test samples")
+    axes.set_xticks(list(ticks), [name if name != "all" else f"all\n({n:.3g})" for n, name in ticks.items()])
+    axes.minorticks_off()
+    axes.grid(alpha=0.25)
+    axes.set_title(f"{study.dataset}: means over {len(study.seeds)} seeds, bands are their 95% intervals", fontsize=10)
+    axes.legend()
     _save(figure, path)
 
 
