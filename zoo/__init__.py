@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from zoo.run import Run, load
     from zoo.samples import Samples, Scores, mean_over_patches
     from zoo.settings import Setting
+    from zoo.tuning.transfer import transfer
     from zoo.tuning.tune import finetune
     from zoo.variants import Variant, read_variants
 
@@ -83,6 +84,7 @@ _HOMES = {
     "zoo.run": ("Run", "load"),
     "zoo.samples": ("Samples", "Scores", "mean_over_patches"),
     "zoo.settings": ("Setting",),
+    "zoo.tuning.transfer": ("transfer",),
     "zoo.tuning.tune": ("finetune",),
     "zoo.variants": ("Variant", "read_variants"),
 }
@@ -141,6 +143,7 @@ __all__ = [
     "read_variants",
     "resume",
     "train",
+    "transfer",
 ]
 
 

@@ -178,7 +178,7 @@ class Folder:
     def prune(self, keep: int, spared: int | None = None) -> None:
         """Removes all checkpoints but the newest `keep` and a spared one, and hashes of what the user removed."""
         steps = self.steps()
-        old = {step for step in steps[:-keep] if step != spared}
+        old = {step for step in steps[: max(0, len(steps) - keep)] if step != spared}
         for step in old:
             remove_checkpoint(checkpoint_in(self.checkpoints, step))
         kept = {hash_of(checkpoint_in(self.checkpoints, step)) for step in steps if step not in old}

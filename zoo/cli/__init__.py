@@ -20,6 +20,7 @@ COMMANDS = {
     "show": ("zoo.cli.show", "show", "What a component is, and its settings."),
     "train": ("zoo.cli.train", "train", "Compose a GAN by name and train it."),
     "finetune": ("zoo.cli.finetune", "finetune", "Tune a backbone to labelled images, and test it."),
+    "transfer": ("zoo.cli.transfer", "transfer", "How few samples are enough, by way of tuning and from scratch."),
     "predict": ("zoo.cli.finetune", "predict", "Say which class pictures are of."),
     "export": ("zoo.cli.export", "export", "Write a run's weights for others to use."),
     "layers": ("zoo.cli.layers", "layers", "Say what each layer of a backbone is good for."),

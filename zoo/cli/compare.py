@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.tables import as_json, print_json, print_table
+from zoo.cli.tables import as_json, print_json, print_table, print_wide
 from zoo.errors import INTERRUPTED
 from zoo.recipe import parse_assignment
 
 if TYPE_CHECKING:
     from zoo.comparing.place import Place
     from zoo.comparing.results import Cell, Comparison
-
-WIDTH = 100
-"""Tables are broken so that they fit so many columns."""
 
 
 @click.command()
@@ -167,7 +164,7 @@ def _print_odds(comparison: Comparison, key: str) -> None:
     click.echo("\nHow probably a run of the row beats a run of the column")
     shown = {pair: percent(each.probability) for pair, each in odds.items()}
     rows = [(_short(one), [shown.get((one, other), "-") for other in labels]) for one in labels]
-    _print_wide("", [_short(label) for label in labels], rows)
+    print_wide("", [_short(label) for label in labels], rows)
 
 
 def _print_others(comparison: Comparison, keys: Sequence[str]) -> None:
@@ -184,26 +181,7 @@ def _print_others(comparison: Comparison, keys: Sequence[str]) -> None:
         )
         for key in keys
     ]
-    _print_wide("", labels, rows)
-
-
-def _print_wide(corner: str, header: Sequence[str], rows: Sequence[tuple[str, list[str]]]) -> None:
-    """A table of as many columns as fit, and then another one of the rest."""
-    first = max(len(row[0]) for row in rows) + 2
-    widths = [max(len(cell) for cell in column) + 2 for column in zip(header, *(row[1] for row in rows), strict=True)]
-    for part in _parts(widths, WIDTH - first):
-        click.echo()
-        print_table((corner, *header[part]), [(name, *cells[part]) for name, cells in rows])
-
-
-def _parts(widths: Sequence[int], room: int) -> Iterator[slice]:
-    start = 0
-    while start < len(widths):
-        end = start + 1
-        while end < len(widths) and sum(widths[start : end + 1]) <= room:
-            end += 1
-        yield slice(start, end)
-        start = end
+    print_wide("", labels, rows)
 
 
 def _costs(comparison: Comparison) -> Iterator[tuple[str, str, str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -12,6 +12,8 @@ import click
 GAP = 2
 NARROWEST = 20
 """The last column is wrapped to the terminal, but never narrower."""
+WIDTH = 100
+"""Wide tables are broken so that they fit so many columns."""
 
 as_json = click.option("--json", "json_", is_flag=True, help="Print JSON (its keys: docs/cli.md).")
 catalogue_option = click.option(
@@ -52,3 +54,22 @@ def _print_row(row: Sequence[str], widths: Sequence[int], bold: bool) -> None:
     click.secho((start + first).rstrip(), bold=bold or None)
     for line in more:
         click.secho(" " * len(start) + line, bold=bold or None)
+
+
+def print_wide(corner: str, header: Sequence[str], rows: Sequence[tuple[str, list[str]]]) -> None:
+    """A table of as many columns as fit, and then another one of the rest."""
+    first = max(len(row[0]) for row in rows) + 2
+    widths = [max(len(cell) for cell in column) + 2 for column in zip(header, *(row[1] for row in rows), strict=True)]
+    for part in _parts(widths, WIDTH - first):
+        click.echo()
+        print_table((corner, *header[part]), [(name, *cells[part]) for name, cells in rows])
+
+
+def _parts(widths: Sequence[int], room: int) -> Iterator[slice]:
+    start = 0
+    while start < len(widths):
+        end = start + 1
+        while end < len(widths) and sum(widths[start : end + 1]) <= room:
+            end += 1
+        yield slice(start, end)
+        start = end

@@ -43,6 +43,7 @@ class Shared:
         device: Where it is trained.
         files: Plugins that are local files, absolute.
         threads: How many threads it computes with; 0 to leave that as it is.
+        keep: How many of a run's checkpoints are kept when it has been measured.
     """
 
     folder: str
@@ -52,6 +53,7 @@ class Shared:
     device: str
     files: tuple[str, ...] = ()
     threads: int = 0
+    keep: int = 1
 
     @contextlib.contextmanager
     def prepared(self) -> Iterator[None]:
@@ -111,7 +113,7 @@ class CellTask:
         cell = Cell(self.contender.label, self.seed, state, error, points, shown, self._relative(self._run))
         write_json(self._place.cell(self.name), cell)
         if self.contender.run is None:
-            Folder(self._run).prune(1)
+            Folder(self._run).prune(self.shared.keep)
         return cell
 
     def _trained(self) -> bool:

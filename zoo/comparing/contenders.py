@@ -122,9 +122,18 @@ class Drafting:
         except UsageError as error:
             raise UsageError(f"{label}: {error}{self._advice(name)}") from error
 
+    def of_table(self, table: Table, label: str) -> Draft:
+        """A contender that is given as a recipe's table. Raises UsageError, which names it, if it cannot be used."""
+        try:
+            return self._built(self._recipe(normalized(table)), label)
+        except UsageError as error:
+            raise UsageError(f"{label}: {error}") from error
+
     def _trained(self, name: str, label: str) -> Draft:
         own = self._recipe(named_table(name))
-        recipe = own if _is_file(name) or self._networks == "own" else self._with_shared(name, own)
+        return self._built(own if _is_file(name) or self._networks == "own" else self._with_shared(name, own), label)
+
+    def _built(self, recipe: Recipe, label: str) -> Draft:
         composition = compose(self._components, recipe, self._data.dataset, self._device)
         check(composition, allow_incompatible=False)
         named = recipe.with_axis("dataset", self._data.choice)
@@ -153,7 +162,7 @@ class Drafting:
             constraints=composition.parts.constraints,
             generates="generator" in networks,
             backbone=backbone_of(composition),
-            test=lambda: composition.procedure.test(composition.parts, self._data.dataset),
+            test=dict,  # It only says that there are tests: what is not trained is not tested, nor kept in memory.
         )
 
     def _run(self, path: Path, label: str) -> Draft:

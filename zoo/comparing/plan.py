@@ -7,7 +7,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from zoo.comparing.results import Budget, Comparison, Contender
 from zoo.errors import UsageError
 from zoo.measuring import flattery
 from zoo.plugins import installed
-from zoo.recipe import Choice
+from zoo.recipe import Choice, Table
 from zoo.resolve import Assignments
 
 DEFAULT_SEEDS = 3
@@ -44,6 +44,7 @@ class Request:
         networks: `same`: variants have the networks of the first one; `own`: each has its own.
         assignments: Single settings of all contenders.
         device: Where they are trained.
+        recipes: Further contenders, as the tables of recipes by label.
     """
 
     contenders: tuple[str, ...]
@@ -58,6 +59,7 @@ class Request:
     networks: Networks = "same"
     assignments: Assignments = ()
     device: str = "auto"
+    recipes: Mapping[str, Table] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def plan(request: Request, say: Callable[[str], None]) -> Plan:
     drafting = Drafting(data, plugins, request.assignments, request.networks, request.device, request.samples)
     named = zip(request.contenders, labels(request.contenders), strict=True)
     drafts = [drafting.draft(name, label) for name, label in named]
+    drafts += [drafting.of_table(table, label) for label, table in request.recipes.items()]
     evidence = {draft.label: draft.evidence for draft in drafts}
     metrics = chosen(request.metrics, data.dataset, evidence, plugins, say)
     notes = tuple(f"{label}: {text}" for label, each in evidence.items() for text in flattery(metrics, each))
@@ -109,7 +112,7 @@ def plan(request: Request, say: Callable[[str], None]) -> Plan:
 
 
 def _refuse_nonsense(request: Request) -> None:
-    if not request.contenders:
+    if not request.contenders and not request.recipes:
         raise UsageError("nothing to compare: name variants, recipe files or run folders.")
     given = {"--steps": request.steps, "--critic-updates": request.critic_updates, "--seconds": request.seconds}
     named = [name for name, value in given.items() if value is not None]

@@ -76,14 +76,16 @@ def _iterate(trainer: Trainer, count: int) -> int:
     return count
 
 
-def rates(contenders: Sequence[Contender], shared: Shared, budget: float, executor: Executor) -> dict[str, float | str]:
+def rates(
+    contenders: Sequence[Contender], shared: Shared, budget: float, executor: Executor, rounds: int = ROUNDS
+) -> dict[str, float | str]:
     """Iterations per second of each contender, or why it has none; fewer if the user wants an end.
 
     As many are timed at once as will be trained at once, so that they are in each other's way alike. The median of
     several rounds counts.
     """
     seconds = min(max(SHARE * budget, LEAST), MOST)
-    turns = itertools.islice(itertools.cycle(contenders), _turns(len(contenders), executor.jobs))
+    turns = itertools.islice(itertools.cycle(contenders), _turns(len(contenders), executor.jobs, rounds))
     tasks = [RateTask(shared, contender, number, seconds) for number, contender in enumerate(turns)]
     found: dict[str, list[float | str]] = {}
     for task, rate in executor.results(tasks):
@@ -91,9 +93,9 @@ def rates(contenders: Sequence[Contender], shared: Shared, budget: float, execut
     return {label: _median(values) for label, values in found.items()}
 
 
-def _turns(contenders: int, jobs: int) -> int:
+def _turns(contenders: int, jobs: int, rounds: int) -> int:
     """How many are timed in all, so that as many are at it to the end."""
-    return -(-contenders * ROUNDS // jobs) * jobs if contenders else 0
+    return -(-contenders * rounds // jobs) * jobs if contenders else 0
 
 
 def _median(values: Sequence[float | str]) -> float | str:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from tqdm import tqdm
@@ -16,11 +16,14 @@ from zoo.comparing.jobs import Executor, executor_of
 from zoo.comparing.place import Place, missing
 from zoo.comparing.plan import DEFAULT_POINTS, DEFAULT_SAMPLES, DEFAULT_SEEDS, Plan, Request, cores, plan, with_steps
 from zoo.comparing.rates import rates
-from zoo.comparing.results import Comparison
+from zoo.comparing.results import Comparison, Contender
 from zoo.comparing.verdict import fewest_seeds
 from zoo.devices import resolve_device
 from zoo.errors import UsageError
 from zoo.plugins import installed
+
+Before: TypeAlias = Callable[[Sequence[Contender], Shared, Executor], None]
+"""Is given the contender of each run that is still to be made, and what runs are made with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,8 @@ class Way:
         files: Plugins that are local files.
         retry_failed: Makes failed cells anew.
         progress: Draws a progress bar on stderr.
+        keep: How many checkpoints of each run are kept when it has been measured.
+        before: Called before the first run begins.
     """
 
     jobs: int | None = None
@@ -40,6 +45,8 @@ class Way:
     files: Sequence[Path] = ()
     retry_failed: bool = False
     progress: bool = False
+    keep: int = 1
+    before: Before | None = None
 
 
 def compare(
@@ -169,6 +176,8 @@ class _Carrier:
         self._executor = executor
         self._progress = way.progress
         self._retry = way.retry_failed
+        self._keep = way.keep
+        self._before = way.before
         self._about = {
             "device": str(resolve_device(request.device)),
             "executor": way.executor or ("processes of this machine" if executor.jobs > 1 else "one process"),
@@ -191,7 +200,10 @@ class _Carrier:
         for task in tasks:
             if task.contender.label in wrong:
                 task.failed(wrong[task.contender.label])
-        self._work([task for task in tasks if task.contender.label not in wrong], comparison)
+        tasks = [task for task in tasks if task.contender.label not in wrong]
+        if self._before is not None:
+            self._before([task.contender for task in tasks], self._shared(comparison), self._executor)
+        self._work(tasks, comparison)
 
     def _without_failed(self, comparison: Comparison) -> Comparison:
         failed = [cell for cell in comparison.cells if cell.state == "failed"]
@@ -226,6 +238,7 @@ class _Carrier:
             self._device,
             self._files,
             self._executor.threads,
+            self._keep,
         )
 
     def _work(self, tasks: Sequence[CellTask], comparison: Comparison) -> None:
