@@ -166,7 +166,7 @@ def caught_up(curve: Curve, target: float) -> tuple[float, Bound]:
         target: The accuracy to reach.
 
     Examples:
-        >>> caught_up([(1, 0.5), (100, 0.9)], 0.7)
+        >>> caught_up([(1, 0.25), (100, 0.75)], 0.5)
         (10.0, '')
         >>> caught_up([(1, 0.5), (100, 0.9)], 0.95)
         (100, 'more than')
