@@ -45,6 +45,7 @@ class SignedStop(Stop):
     """
 
     def __init__(self, sign: Path) -> None:
+        super().__init__()
         self.sign = sign
 
     def want(self) -> None:
