@@ -113,5 +113,6 @@ def test_sampling_a_classifier_is_refused(tmp_path):
         zoo("evaluate", tmp_path / "run", "--metric", "prdc")
     figures = json.loads(zoo("evaluate", tmp_path / "run", "--json"))
     assert [figure["name"] for figure in figures] == ["accuracy", "cross-entropy"]
+    assert {figure["size"] for figure in figures} == {359}
     zoo("export", tmp_path / "run", "--out", tmp_path / "exported")
     assert torch.load(tmp_path / "exported" / "model.pth", weights_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -87,7 +88,7 @@ def evidence_of(run: Run, n: int, seed: int = 0) -> Evidence:
         draws=Draws(seed + 2),
         generates="generator" in networks,
         backbone=backbone_of(run.composition),
-        test=lambda: run.composition.procedure.test(run.composition.parts, dataset),
+        test=functools.cache(lambda: run.composition.procedure.test(run.composition.parts, dataset)),
     )
 
 
@@ -175,7 +176,7 @@ def _figures(name: str, metric: Metric, evidence: Evidence, floors: int) -> Iter
     below = floors_of(name, metric, evidence, floors)
     aims = metric.aims(evidence)
     for figure, better in metric.figures.items():
-        yield Figure(name, figure, values[figure], better, evidence.size, below.get(figure), aims.get(figure))
+        yield Figure(name, figure, values[figure], better, metric.size(evidence), below.get(figure), aims.get(figure))
 
 
 def _refuse_infinite(evidence: Evidence) -> None:

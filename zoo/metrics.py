@@ -106,6 +106,10 @@ class Metric(ABC):
     def refuse(self, evidence: Evidence) -> None:  # noqa: B027 - Most metrics fit everything.
         """Raises IncompatibleParts if it does not fit, by all that is known before a sample is made."""
 
+    def size(self, evidence: Evidence) -> int:
+        """How many samples the figures are of."""
+        return evidence.size
+
     def aims(self, evidence: Evidence) -> Mapping[str, float]:
         """What figures should come to, by name, where that is known apart from any sample; such as a constraint's C."""
         return {}

@@ -26,6 +26,10 @@ class Accuracy(Metric):
         if evidence.test is None or evidence.generates:
             raise IncompatibleParts("here is no classifier that was tuned; zoo finetune makes one.")
 
+    def size(self, evidence: Evidence) -> int:
+        """How many samples were kept for the end."""
+        return int(evidence.test()["samples"]) if evidence.test is not None else 0
+
     def measure(self, evidence: Evidence) -> Mapping[str, float]:
         """The figures of the samples that were kept for the end."""
         figures = evidence.test() if evidence.test is not None else {}

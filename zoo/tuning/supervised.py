@@ -117,12 +117,12 @@ class Supervised(Procedure):
         return _figures(logits, labels)
 
     def test(self, parts: Parts, dataset: Dataset) -> Mapping[str, float]:
-        """The accuracy on the samples that were kept for the end, and the mean cross-entropy."""
+        """The accuracy on the samples that were kept for the end, the mean cross-entropy, and how many `samples`."""
         if not self.splitting.test:
             return {}
         classifier, split = _classifier(parts), self.split(dataset)
         logits = outputs(classifier, classifier, split.dataset.samples[split.test], _device(classifier))
-        return _figures(logits, split.labels(split.test))
+        return {**_figures(logits, split.labels(split.test)), "samples": len(split.test)}
 
     def split(self, dataset: Dataset, seed: int = 0) -> Split:
         """How a data set is split. See `Splitting.of`."""
