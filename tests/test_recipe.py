@@ -6,7 +6,9 @@ import pytest
 import tomli_w
 
 from zoo.errors import BadRecipe, UnknownName, UsageError
+from zoo.plugins import installed
 from zoo.recipe import Choice, Recipe, assign, for_kinds, layered, normalized, parse_assignment, read_table
+from zoo.resolve import Components
 
 FULL = """
 variant = "wgan-gp"
@@ -138,3 +140,11 @@ def test_a_recipe_file_that_is_missing_or_no_toml_is_named_with_the_line(tmp_pat
     file.write_text("generator = 'mlp'\ncritic = = 3\n")
     with pytest.raises(BadRecipe, match=r"bad.toml is not TOML.*line 2"):
         read_table(file)
+
+
+def test_a_value_behind_a_colon_is_heard_over_what_a_variant_says_and_under_what_is_set_later():
+    table = {"variant": "projected-gan", "dataset": "digits", "backbone": "timm:test_resnet"}
+    components = Components(installed())
+    assert components.recipe(normalized(table))[0].axes["backbone"].settings["model"] == "test_resnet"
+    changed = [(["backbone", "model"], "resnet18")]
+    assert components.recipe(normalized(table), changed)[0].axes["backbone"].settings["model"] == "resnet18"

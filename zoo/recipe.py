@@ -211,7 +211,12 @@ def layered(tables: Iterable[Mapping[str, Any]]) -> Table:
 def _over(beneath: Table, above: Table) -> Table:
     if not above or above.get("name", beneath.get("name")) != beneath.get("name"):
         return dict(above)
-    return {**beneath, **above}
+    return _later(beneath, above)
+
+
+def _later(beneath: Mapping[str, Any], above: Mapping[str, Any]) -> Table:
+    """One table over another, its keys behind: `name:value` is heard unless its setting is given later by name."""
+    return {**{key: value for key, value in beneath.items() if key not in above}, **above}
 
 
 def _train_over(beneath: Table, above: Table) -> Table:
@@ -268,7 +273,7 @@ def assign(table: Table, path: Sequence[str], value: Any) -> Table:
         raise UnknownName("axis", axis, (*AXES, LIST_AXIS, "train", "parts"))
     if not table.get(axis):
         raise BadRecipe(f"{'.'.join(path)} is set, but the recipe has no {axis}; name one with --{axis}.")
-    return {**table, axis: {**table[axis], **_nested(rest, value)}}
+    return {**table, axis: _later(table[axis], _nested(rest, value))}
 
 
 def _nested(path: Sequence[str], value: Any) -> Table:

@@ -151,12 +151,15 @@ class Components:
 
     def _choice(self, hook: str, choice: Choice) -> Choice:
         factory = self.plugins.component(hook, choice.name)
-        settings = dict(choice.settings)
-        if ARGUMENT in settings:
-            specs = list(settings_of(factory).values())
-            if not specs:
-                raise BadRecipe(f"'{choice.name}:{settings[ARGUMENT]}': the {hook} '{choice.name}' has no settings.")
-            settings = {specs[0].name: _argument(specs[0], settings.pop(ARGUMENT)), **settings}
+        settings: dict[str, Any] = {}
+        for key, value in choice.settings.items():
+            if key == ARGUMENT:
+                specs = list(settings_of(factory).values())
+                if not specs:
+                    raise BadRecipe(f"'{choice.name}:{value}': the {hook} '{choice.name}' has no settings.")
+                settings[specs[0].name] = _argument(specs[0], value)
+            else:
+                settings[key] = value
         return Choice(choice.name, resolve(factory, settings, f"{hook} '{choice.name}'"))
 
     def _constraint(self, choice: Choice) -> Choice:

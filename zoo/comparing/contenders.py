@@ -168,7 +168,8 @@ class Drafting:
     def _run(self, path: Path, label: str) -> Draft:
         run = load(path, device=str(self._device), given={"dataset": self._data.dataset})
         recipe = run.folder.recipe()
-        if recipe.axes["dataset"] != self._data.choice:
+        # As a file holds them: it has "none" for what is None here.
+        if recipe.axes["dataset"].table() != self._data.choice.table():
             raise UsageError(
                 f"it was trained on {_told(recipe.axes['dataset'])}, and not on {_told(self._data.choice)}."
             )
