@@ -548,3 +548,13 @@ def test_from_python(tmp_path):
     comparison = zoo.compare("vanilla", dataset="ring", out=tmp_path, jobs=1, **little)
     assert math.isfinite(comparison.cells[0].figures["energy"])
     assert (tmp_path / "report.html").is_file()
+
+
+def test_runs_on_data_with_settings_that_are_none_can_be_compared(tmp_path):
+    for seed in (0, 1):
+        zoo.train(
+            "wgan", dataset="digits", steps=1, batch_size=8, seed=seed, out=tmp_path, name=f"r{seed}", device="cpu"
+        )
+    runs = [str(tmp_path / f"r{seed}") for seed in (0, 1)]
+    found = zoo.compare(*runs, metrics=["energy"], samples=50, out=tmp_path / "compared", jobs=1)
+    assert {cell.state for cell in found.cells} == {"finished"}
