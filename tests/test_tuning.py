@@ -441,3 +441,13 @@ def test_a_model_with_layers_behind_its_last_stage_is_exported_as_the_zoos_own_o
     assert all(torch.equal(weights[name], mine[name]) for name in mine)
     with pytest.raises(UsageError, match="out is there already"):
         export(run, tmp_path / "out")
+
+
+def test_the_head_of_other_classes_is_not_taken_over_though_they_are_as_many(tmp_path):
+    low, high = ([(["dataset", "classes"], classes)] for classes in ([0, 1, 2, 3, 4], [5, 6, 7, 8, 9]))
+    options = {"steps": 4, "batch_size": 8, "validate_every": 0, "lr": 0.05}
+    start(composed(tuning_table(MODEL, "digits", options), low, device="cpu"), tmp_path / "low")
+    table = tuning_table(str(tmp_path / "low"), "digits", options)
+    heads = [composed(table, classes, device="cpu").networks["classifier"].head[1].weight for classes in (low, high)]
+    assert float(heads[0].detach().abs().max()) > 0
+    assert not heads[1].any()

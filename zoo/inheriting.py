@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.backbones import Backbone
+from zoo.classifiers import Classifier
 from zoo.compose import Composition
 from zoo.errors import BadRun, IncompatibleParts
 from zoo.folder import Folder
@@ -22,7 +23,8 @@ def inherit(composition: Composition, path: str) -> list[str]:
 
     A network has those of the run's network of its name; a generator those that were trained, not their average, for
     which the run's critic is no match. Or, where a network has a `backbone`, that one has those of the backbone of any
-    of the run's networks. A network that the run has none for stays as it was built.
+    of the run's networks. A network that the run has none for stays as it was built. Of a classifier of other data only
+    the backbone is taken over: what its head says are other classes, though they may be as many.
 
     Args:
         composition: Newly built.
@@ -40,10 +42,14 @@ def inherit(composition: Composition, path: str) -> list[str]:
     if not folder.steps():
         raise BadRun(f"{path} has no checkpoint to begin from; it must be trained first.")
     states: States = folder.load_best()["networks"]
+    # As a file holds them: it has "none" for what is None here.
+    its, mine = (recipe.axes["dataset"].table() for recipe in (folder.recipe(), composition.recipe))
+    same_data = its == mine
     taken: list[str] = []
     for name, network in composition.networks.items():
         misfits = {}
-        for found, target, state in _offers(name, network, states):
+        whole = same_data or not isinstance(network, Classifier)
+        for found, target, state in _offers(name, network, states, whole):
             misfits[found] = _misfit(target, state)
             if not misfits[found]:
                 target.load_state_dict(dict(state))
@@ -66,9 +72,11 @@ def _refuse_misfits(path: str, name: str, misfits: Mapping[str, str]) -> None:
         )
 
 
-def _offers(name: str, network: nn.Module, states: States) -> list[tuple[str, nn.Module, Mapping[str, Tensor]]]:
-    """What a network, or its backbone, may have its weights from, the best first."""
-    offers = [(name, network, states[name])] if name in states else []
+def _offers(
+    name: str, network: nn.Module, states: States, whole: bool
+) -> list[tuple[str, nn.Module, Mapping[str, Tensor]]]:
+    """What a network (if `whole`), or its backbone, may have its weights from, the best first."""
+    offers = [(name, network, states[name])] if whole and name in states else []
     backbone = getattr(network, "backbone", None)
     if isinstance(backbone, Backbone):
         parts = [_part(state, BACKBONE) for state in states.values()]
