@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from zoo.checkpoints import VALIDATION
 from zoo.checks import check, check_split
+from zoo.components import Dataset
 from zoo.compose import Composition, compose
 from zoo.devices import joined
 from zoo.errors import BadRun, UsageError
@@ -81,7 +84,19 @@ def compose_table(
     components = Components(plugins or installed(), given or {})
     target, group = joined(device)
     recipe, dataset = components.recipe(table, assignments)
-    composition = compose(components, recipe, dataset, target, group)
+    return compose_recipe(components, recipe, dataset, target, group, allow_incompatible)
+
+
+def compose_recipe(
+    components: Components,
+    recipe: Recipe,
+    dataset: Dataset,
+    device: torch.device,
+    group: Group,
+    allow_incompatible: bool = False,
+) -> Composition:
+    """A checked composition from a resolved recipe and its data set. See `compose_table`."""
+    composition = compose(components, recipe, dataset, device, group)
     if composition.training.train.init_from:
         inherit(composition, composition.training.train.init_from)
     check(composition, allow_incompatible)

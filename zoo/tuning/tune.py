@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zoo.api import compose_table, run_path, start
+from zoo.api import compose_recipe, run_path, start
 from zoo.components import Dataset
 from zoo.compose import Composition
+from zoo.devices import joined
 from zoo.errors import BadRun, UsageError
 from zoo.folder import Folder
 from zoo.plugins import Plugins, installed
@@ -117,13 +119,13 @@ def composed(
         UsageError: Something of it is wrong, or both steps and epochs are given.
     """
     components = Components(plugins or installed())
+    target, group = joined(device)
     recipe, dataset = components.recipe(table, assignments)
     count = _trained(components, recipe.axes["procedure"], dataset, recipe.train["seed"])
-    batch = min(recipe.train["batch_size"], count)
-    changes: list[tuple[list[str], Any]] = [(["train", "batch_size"], batch)]
+    train = {**recipe.train, "batch_size": min(recipe.train["batch_size"], count)}
     if epochs is not None:
-        changes.append((["train", "steps"], max(1, math.ceil(epochs * count / batch))))
-    return compose_table(table, [*assignments, *changes], device=device, plugins=plugins)
+        train["steps"] = max(1, math.ceil(epochs * count / train["batch_size"]))
+    return compose_recipe(components, replace(recipe, train=train), dataset, target, group)
 
 
 def _trained(components: Components, choice: Choice, dataset: Dataset, seed: int) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import EpsImagePlugin, Image
+from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 from zoo_datasets import pictures
@@ -220,25 +220,10 @@ def test_progress_goes_to_standard_error_when_it_takes_long(tmp_path, monkeypatc
     assert "reading images" in err
 
 
-@pytest.fixture
-def ghostscript(tmp_path, monkeypatch):
-    """A program of that name on the path; the function tells whether it was started."""
-    (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin" / "gs"
-    program.write_text(f"#!/bin/sh\ntouch '{tmp_path}/mark'\nexit 1\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
-    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
-    return (tmp_path / "mark").exists
-
-
-POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\n%%EOF\n"
-
-
-def test_a_file_named_as_a_picture_starts_no_program(tmp_path, ghostscript):
+def test_a_file_named_as_a_picture_starts_no_program(tmp_path, ghostscript, postscript):
     file = tmp_path / "images" / "a.png"
     file.parent.mkdir()
-    file.write_bytes(POSTSCRIPT)
+    file.write_bytes(postscript)
     with pytest.raises(BadData, match="cannot identify image file"):
         image_folder(path=str(file.parent))
     assert not ghostscript()

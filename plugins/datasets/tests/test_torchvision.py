@@ -3,7 +3,6 @@
 import bz2
 import gzip
 import hashlib
-import os
 import pickle
 import re
 import struct
@@ -198,24 +197,9 @@ def test_broken_files_are_named(tmp_path):
         torchvision(which="Food101", root=str(tmp_path), side=8)
 
 
-@pytest.fixture
-def ghostscript(tmp_path, monkeypatch):
-    """A program of that name on the path; the function tells whether it was started."""
-    (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin" / "gs"
-    program.write_text(f"#!/bin/sh\ntouch '{tmp_path}/mark'\nexit 1\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
-    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
-    return (tmp_path / "mark").exists
-
-
-POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\n%%EOF\n"
-
-
-def test_a_file_of_a_set_starts_no_program(tmp_path, ghostscript):
+def test_a_file_of_a_set_starts_no_program(tmp_path, ghostscript, postscript):
     images = write_food(tmp_path, [(8, 8), (8, 8), (8, 8)])
-    (images / "1.jpg").write_bytes(POSTSCRIPT)
+    (images / "1.jpg").write_bytes(postscript)
     with pytest.raises(BadData, match="1 of 3 images cannot be read"):
         torchvision(which="Food101", root=str(tmp_path))
     assert not ghostscript()
