@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
@@ -10,7 +12,7 @@ from zoo.data import Batches
 from zoo.draws import Draws
 
 
-class Handwritten:
+class Handwritten(ABC):
     """A loop with every exact measure against waste: no graph through the generator in the critic's step, no critic
     gradients in the generator's, data on the device, fused Adam, one backward for loss and penalty, nothing that waits
     for the device.
@@ -75,13 +77,13 @@ class Handwritten:
         """Real samples."""
         return self.batches.draw(self.batch_size)[0].contiguous(memory_format=self.layout)
 
+    @abstractmethod
     def critic_loss(self) -> Tensor:
         """The critic's loss with its penalty, on a new batch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def generator_loss(self, scores: Tensor) -> Tensor:
         """The generator's loss from the fakes' scores."""
-        raise NotImplementedError
 
 
 class HandwrittenWGANGP(Handwritten):

@@ -7,6 +7,7 @@ is read with `.item()` in each step; Adam is not fused.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch.nn.functional import softplus
 from torch.utils.data import DataLoader, TensorDataset
 
 
-class Naive:
+class Naive(ABC):
     """What the two methods share.
 
     Args:
@@ -80,13 +81,13 @@ class Naive:
         points = np.random.normal(0, 1, (self.batch_size, self.generator.latent_dim))
         return torch.tensor(points, dtype=torch.float32).to(self.device)
 
+    @abstractmethod
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """The critic's loss with its penalty."""
-        raise NotImplementedError
 
+    @abstractmethod
     def generator_loss(self, scores: Tensor) -> Tensor:
         """The generator's loss from the fakes' scores."""
-        raise NotImplementedError
 
 
 class NaiveWGANGP(Naive):
