@@ -64,6 +64,15 @@ def test_seeds_choose_other_shots_and_are_summarised(tmp_path):
     ]
 
 
+def test_a_backbone_that_has_learnt_nothing_is_said_to_be_so(tmp_path):
+    def said(backbone, name):
+        arguments = ["finetune", backbone, "--dataset", "digits", *QUICK, "--out", str(tmp_path), "--name", name]
+        return CliRunner().invoke(cli, arguments, standalone_mode=False).stderr
+
+    assert "random weights, so that this trains it from scratch" in said("timm:test_resnet", "first")
+    assert said(str(tmp_path / "first"), "second") == ""
+
+
 def test_epochs_are_counted_in_samples_that_are_trained_on(tmp_path):
     out = zoo(
         "finetune", "timm:test_resnet", "--dataset", "digits", "--shots", 4, "--epochs", 2, "--batch-size", 16,

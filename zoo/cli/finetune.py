@@ -22,6 +22,10 @@ OWN = (
     "processes",
 )
 """Options that are no settings of a recipe."""
+SCRATCH = (
+    "zoo: the backbone has random weights, so that this trains it from scratch. For weights that have learnt something "
+    "say --set backbone.checkpoint=FILE or backbone.pretrained=true, or name a run."
+)
 
 
 @click.command()
@@ -92,10 +96,12 @@ def finetune(backbone: str, json_: bool, **options: Any) -> None:
 def _tuned(backbone: str, seed: int, json_: bool, options: dict[str, Any]) -> Result | None:
     """One fine-tuning; None for a dry run."""
     from zoo.api import start
+    from zoo.backbones import Backbone
     from zoo.cli.train import print_composition
     from zoo.processes import is_first, launched
     from zoo.run import load
     from zoo.tuning.result import tested, write_result
+    from zoo.tuning.supervised import PART
     from zoo.tuning.tune import composed, tuned_path, tuning_table
 
     named = {k: v for k, v in options.items() if k not in OWN and v not in (None, ())} | {"seed": seed}
@@ -109,6 +115,9 @@ def _tuned(backbone: str, seed: int, json_: bool, options: dict[str, Any]) -> Re
         return None
     name = options["name"] and (f"{options['name']}-seed{seed}" if options["seeds"] else options["name"])
     path = tuned_path(options["out"], name, composition)
+    backbones = (m for m in composition.networks[PART].modules() if isinstance(m, Backbone))
+    if is_first() and any(each.random for each in backbones):
+        click.echo(SCRATCH, err=True)
     outcome = start(composition, path, progress=not options["quiet"])
     if not is_first():
         return None
