@@ -37,6 +37,8 @@ class Critic(nn.Module):
 
     conditional: bool = False
     """Whether `forward` wants a condition."""
+    features: int | None = None
+    """The size of the features `(N, features)` that it returns beside its scores; None if it returns none."""
     remark: str = ""
     """What a user should know before it is trained, such as what is missing for it to be of use; empty for nothing."""
 
