@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         Distance,
         Generator,
         LipschitzConstraint,
+        Objective,
+        Translations,
         is_conditional,
     )
     from zoo.draws import Draws
@@ -64,6 +66,8 @@ _HOMES = {
         "Distance",
         "Generator",
         "LipschitzConstraint",
+        "Objective",
+        "Translations",
         "is_conditional",
     ),
     "zoo.draws": ("Draws",),
@@ -113,6 +117,7 @@ __all__ = [
     "Metric",
     "MissingPackage",
     "NeuralDistance",
+    "Objective",
     "Parts",
     "Phase",
     "Procedure",
@@ -123,6 +128,7 @@ __all__ = [
     "Scores",
     "Setting",
     "Stage",
+    "Translations",
     "UnknownName",
     "Variant",
     "Want",

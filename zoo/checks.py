@@ -35,6 +35,7 @@ def check(composition: Composition, allow_incompatible: bool = False) -> None:
     """
     _check_batch_size(composition)
     _check_augmentation(composition)
+    _check_packing(composition)
     if "generator" not in composition.networks:
         return
     n = _probe_size(composition)
@@ -83,7 +84,8 @@ def _check_means(composition: Composition) -> None:
 
 def _probe_size(composition: Composition) -> int:
     train = composition.training.train
-    return min(PROBE, train.batch_size // train.micro_batches)
+    n, packed = train.batch_size // train.micro_batches, composition.procedure.packed
+    return min(PROBE * packed, n)
 
 
 @contextlib.contextmanager
@@ -120,6 +122,25 @@ def _check_augmentation(composition: Composition) -> None:
             raise IncompatibleParts(f"train.{name} changes what a critic sees, and this recipe has none; leave it out.")
 
 
+def _check_packing(composition: Composition) -> None:
+    """What is packed has no condition of its own, and is no image that could be augmented as one."""
+    packed, train = composition.procedure.packed, composition.training.train
+    if packed == 1:
+        return
+    n = train.batch_size // (train.micro_batches * composition.group.size)
+    if n % packed:
+        raise BadData(f"{n} samples cannot be packed {packed} at a time; use a --batch-size that is a multiple.")
+    critic = composition.networks.get("critic")
+    if critic is None:
+        raise IncompatibleParts("samples are packed for a critic, and this recipe has none; leave packed out.")
+    if is_conditional(critic):
+        raise IncompatibleParts(
+            "a conditional critic cannot see packed samples, which have a condition each; use packed = 1."
+        )
+    if train.augment:
+        raise IncompatibleParts("train.augment is for single images, and the critic sees packed ones; use packed = 1.")
+
+
 def _check_generator(composition: Composition) -> Tensor:
     n = _probe_size(composition)
     fake = generate(composition, n, Draws(0, composition.device))
@@ -130,24 +151,36 @@ def _check_generator(composition: Composition) -> Tensor:
 
 
 def generate(composition: Composition, n: int, draws: Draws) -> Tensor:
-    """`n` samples of the generator as it is, with random labels where it is conditional."""
+    """`n` samples of the generator as it is, with random labels or sources where it is conditional."""
     generator = composition.parts["generator"]
     if not hasattr(generator, "latent"):
         raise IncompatibleParts("the generator has no latent(n, draws); subclass zoo.Generator and set latent_dim.")
     z = generator.latent(n, draws)  # type: ignore[operator]
-    samples: Tensor = generator(z, _labels(composition, n, draws)) if is_conditional(generator) else generator(z)
+    samples: Tensor = generator(z, _condition(composition, n, draws)) if is_conditional(generator) else generator(z)
     return samples
 
 
-def _labels(composition: Composition, n: int, draws: Draws) -> Tensor:
-    if composition.dataset.classes is None:
-        raise IncompatibleParts("a part is conditional, but the data set has no labels.")
-    return draws.randint(composition.dataset.classes, n)
+def _condition(composition: Composition, n: int, draws: Draws) -> Tensor:
+    condition = _condition_if_any(composition, n, draws)
+    if condition is None:
+        raise IncompatibleParts(
+            "a part is conditional, but the data set has no labels, and no sources that samples are made from."
+        )
+    return condition
+
+
+def _condition_if_any(composition: Composition, n: int, draws: Draws) -> Tensor | None:
+    """Random labels `(n,)` or sources `(n, *source)`; None where the data have neither."""
+    dataset = composition.dataset
+    if dataset.source is not None:
+        return torch.tanh(draws.randn(n, *dataset.source))
+    return None if dataset.classes is None else draws.randint(dataset.classes, n)
 
 
 def _check_scores(composition: Composition, fake: Tensor) -> None:
-    n = len(fake)
-    for head in _scores(composition, fake):
+    seen = composition.seen(fake)
+    n = len(seen)
+    for head in _scores(composition, seen):
         if head.ndim not in (1, 3) or len(head) != n:
             raise IncompatibleParts(
                 f"the critic's scores of {n} samples have shape {tuple(head.shape)}; it must be ({n},), "
@@ -157,8 +190,8 @@ def _check_scores(composition: Composition, fake: Tensor) -> None:
 
 def _scores(composition: Composition, samples: Tensor) -> tuple[Tensor, ...]:
     critic = composition.parts["critic"]
-    labels = _labels(composition, len(samples), Draws(0, composition.device)) if is_conditional(critic) else None
-    result = critic(samples) if labels is None else critic(samples, labels)
+    given = (_condition(composition, len(samples), Draws(0, composition.device)),) if is_conditional(critic) else ()
+    result = critic(samples, *given)
     values = result.values if isinstance(result, Scores) else result
     return values if isinstance(values, tuple) else (values,)
 
@@ -191,17 +224,17 @@ def _penalised_by_sample(composition: Composition) -> list[str]:
 
 def _probe_batch(composition: Composition) -> Batch:
     n, draws = _probe_size(composition), Draws(1, composition.device)
-    labels = None if composition.dataset.classes is None else _labels(composition, n, draws)
+    given = _condition_if_any(composition, n, draws)
     real, fake = (torch.tanh(draws.randn(n, *composition.dataset.shape)) for _ in range(2))
     z = composition.parts["generator"].latent(n, draws)  # type: ignore[operator]
-    return composition.batch(real=real, fake=fake, z=z, real_condition=labels, fake_condition=labels, draws=draws)
+    return composition.batch(real=real, fake=fake, z=z, real_condition=given, fake_condition=given, draws=draws)
 
 
 def _check_independence(composition: Composition, penalised: list[str]) -> None:
-    n = _probe_size(composition)
-    if n == 1:
+    points = torch.tanh(Draws(2, composition.device).randn(_probe_size(composition), *composition.dataset.shape))
+    points = composition.seen(points).requires_grad_()
+    if len(points) == 1:
         return
-    points = torch.tanh(Draws(2, composition.device).randn(n, *composition.dataset.shape)).requires_grad_()
     for head in _scores(composition, points):
         (gradient,) = torch.autograd.grad(mean_over_patches(head)[0], points, retain_graph=True)
         sizes = gradient.flatten(1).norm(dim=1)
@@ -264,11 +297,11 @@ def _is_mean_of_own(composition: Composition, constraint: LipschitzConstraint) -
 def _part(composition: Composition, group: Group) -> Batch:
     """The rows of one of two processes, or the whole, of one batch of random points."""
     draws = Draws(5, composition.device, group)
-    n, shape = 2 * PROBE // group.size, composition.dataset.shape
-    labels = None if composition.dataset.classes is None else draws.randint(composition.dataset.classes, n)
-    real, fake = (torch.tanh(draws.randn(n, *shape)) for _ in range(2))
+    n, shape = 2 * PROBE * composition.procedure.packed // group.size, composition.dataset.shape
+    given = _condition_if_any(composition, n, draws)
+    real, fake = (composition.seen(torch.tanh(draws.randn(n, *shape))) for _ in range(2))
     critic = composition.parts["critic"]
-    return Batch(critic=critic, real=real, fake=fake, real_condition=labels, fake_condition=labels, draws=draws)
+    return Batch(critic=critic, real=real, fake=fake, real_condition=given, fake_condition=given, draws=draws)
 
 
 @contextlib.contextmanager

@@ -37,7 +37,7 @@ class Critic(nn.Module):
 
     conditional: bool = False
     """Whether `forward` wants a condition."""
-    features: int | None = None
+    feature_size: int | None = None
     """The size of the features `(N, features)` that it returns beside its scores; None if it returns none."""
     remark: str = ""
     """What a user should know before it is trained, such as what is missing for it to be of use; empty for nothing."""
@@ -101,9 +101,32 @@ class LipschitzConstraint(nn.Module):
         """Called after each optimiser step with the means of what was recorded in it."""
 
 
-def overrides(constraint: LipschitzConstraint, moment: str) -> bool:
-    """Whether a constraint does anything at a moment: `parametrize`, `penalty` or `project`."""
-    return getattr(type(constraint), moment) is not getattr(LipschitzConstraint, moment)
+class Objective(nn.Module):
+    """A further loss term of the critic, the generator or both, with networks of its own if it has any.
+
+    State is buffers, updated in place in `after_step`. Its parameters are trained, and saved, as a network of the
+    objective's name.
+    """
+
+    trained_with: tuple[str, ...] = ("generator",)
+    """The phases whose steps train its parameters as well: `"critic"`, `"generator"` or both."""
+
+    def critic_loss(self, batch: Batch) -> Tensor | None:
+        """A scalar added to the critic's loss; None for none."""
+        return None
+
+    def generator_loss(self, batch: Batch) -> Tensor | None:
+        """A scalar added to the generator's loss; None for none."""
+        return None
+
+    def after_step(self, means: Mapping[str, Tensor]) -> None:
+        """Called after each optimiser step with the means of what was recorded in it."""
+
+
+def overrides(component: LipschitzConstraint | Objective, moment: str) -> bool:
+    """Whether a component does anything at a moment: `parametrize`, `penalty`, `critic_loss`, `after_step`, ..."""
+    base = LipschitzConstraint if isinstance(component, LipschitzConstraint) else Objective
+    return getattr(type(component), moment) is not getattr(base, moment)
 
 
 TINY_SIDE = 16
@@ -117,6 +140,9 @@ class Dataset(ABC):
     """The number of classes of the labels; None for data without labels."""
     class_names: Sequence[str] | None = None
     """What the classes are called, in order; None for their numbers."""
+    source: tuple[int, ...] | None = None
+    """The shape of the samples that these ones are to be made from, as in a translation of images; None for none. They
+    are then the condition of generators and critics, in the place of labels."""
     size: int | None = None
     """The number of samples; None for a density, which never ends."""
     channel_classes: int | None = None
@@ -142,10 +168,17 @@ class Dataset(ABC):
 class Described(Dataset):
     """What is known of a data set that is not at hand: enough to build networks for it, and to sample them."""
 
-    def __init__(self, shape: Sequence[int], classes: int | None, class_names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: int | None,
+        class_names: Sequence[str] | None = None,
+        source: Sequence[int] | None = None,
+    ) -> None:
         self.shape = tuple(shape)
         self.classes = classes
         self.class_names = class_names
+        self.source = None if source is None else tuple(source)
 
 
 class ArrayDataset(Dataset):
@@ -175,6 +208,27 @@ class ArrayDataset(Dataset):
         self.shape = tuple(samples.shape[1:])
         self.size = len(samples)
         self.classes = None if self.labels is None else int(self.labels.max()) + 1
+
+
+class Translations(ArrayDataset):
+    """Samples that are to be made from others, their sources: of pairs, or of two sets that belong to no pairs.
+
+    Args:
+        samples: `(N, *shape)`, what is to be made.
+        sources: `(M, *source)`, what it is made from. Images are uint8, or floats in [-1, 1].
+        paired: Whether the n-th sample belongs to the n-th source. If not, the sources of a batch are drawn on their
+            own, evenly at random.
+
+    Raises:
+        BadData: As `ArrayDataset`; or there are not as many sources as samples, though they are pairs.
+    """
+
+    def __init__(self, samples: Tensor, sources: Tensor, *, paired: bool = True, mapped: bool = False) -> None:
+        super().__init__(samples, mapped=mapped)
+        held = ArrayDataset(sources)
+        if paired and len(sources) != len(samples):
+            raise BadData(f"{len(samples)} samples have {len(sources)} sources; pairs need one each.")
+        self.sources, self.source, self.paired = held.samples, held.shape, paired
 
 
 class Density(Dataset):

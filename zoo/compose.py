@@ -12,14 +12,15 @@ import torch
 from torch import nn
 
 from zoo.batch import Batch
-from zoo.components import Dataset, LipschitzConstraint
+from zoo.components import Dataset, LipschitzConstraint, Objective
 from zoo.devices import LowPrecision, full_precision, seeded
 from zoo.errors import BadRecipe
 from zoo.freezing import freeze
 from zoo.procedures import Parts, Phase, Procedure, Want
 from zoo.processes import ALONE, Group
-from zoo.recipe import AXES, LIST_AXIS, Choice, Recipe
+from zoo.recipe import AXES, CONSTRAINTS, OBJECTIVES, Choice, Recipe
 from zoo.resolve import EVERY, Components, about
+from zoo.samples import Samples, packed
 from zoo.sets import OverSet, is_over_set
 from zoo.settings import context_of
 from zoo.training import Training
@@ -66,7 +67,17 @@ class Composition:
         """A game of this composition's critic, with its distance's witness. See `Batch` for the fields."""
         distance = self.parts.distance
         witness = None if distance is None else distance.witness
-        return Batch(critic=self.parts.networks.get("critic"), witness=witness, apart=self._apart, **fields)
+        critic = self.parts.networks.get("critic")
+        if critic is not None and self.procedure.packed > 1:
+            fields |= {name: self.seen(fields[name]) for name in ("real", "fake") if name in fields}
+        return Batch(critic=critic, witness=witness, apart=self._apart, **fields)
+
+    def seen(self, samples: Samples | Callable[[], Samples]) -> Any:
+        """Samples, or what draws them, as the critic is given them: several as one where the procedure packs them."""
+        count = self.procedure.packed
+        if count == 1:
+            return samples
+        return (lambda: packed(samples(), count)) if callable(samples) else packed(samples, count)
 
     @property
     def _apart(self) -> Callable[[], AbstractContextManager[None]] | None:
@@ -96,13 +107,17 @@ def compose(
     networks = {name: network.to(device) for name, network in networks.items()}
     if training.train.channels_last:
         networks = {name: network.to(memory_format=torch.channels_last) for name, network in networks.items()}
-    with seeded(training.train.seed, LIST_AXIS):
+    with seeded(training.train.seed, CONSTRAINTS):
         constraints = _constraints(components, recipe, networks.get("critic"), device)
+    objectives = _objectives(components, recipe, dataset, procedure, networks, training.train.seed)
+    objectives = {name: objective.to(device) for name, objective in objectives.items()}
+    networks |= {name: each for name, each in objectives.items() if any(True for _ in each.parameters())}
     freeze(networks, training.train.freeze, dataset.shape)
     parts = Parts(
         networks=_in_precision(networks, training.train.precision, device),
         distance=_distance(components, recipe, device, group),
         constraints=constraints,
+        objectives=objectives,
         every={choice.name: choice.settings[EVERY] for choice in recipe.constraints},
         critic_steps=training.train.critic_steps,
         seed=training.train.seed,
@@ -139,16 +154,24 @@ def _networks(
         if name in components.given:
             networks[name] = components.given[name]
         elif choice:
+            context = {key: each(networks) if callable(each) else each for key, each in want.context.items()}
             with seeded(seed, name):
-                networks[name] = _network(components, want, choice, recipe, dataset)
+                networks[name] = _network(components, want.hook, choice, recipe, dataset, context)
     return networks
 
 
-def _network(components: Components, want: Want, choice: Choice, recipe: Recipe, dataset: Dataset) -> nn.Module:
-    context = {"shape": dataset.shape, "classes": dataset.classes, **want.context}
-    if "backbone" in context_of(components.plugins.component(want.hook, choice.name)):
+def _network(
+    components: Components,
+    hook: str,
+    choice: Choice,
+    recipe: Recipe,
+    dataset: Dataset,
+    own: Mapping[str, Any],
+) -> nn.Module:
+    context = {"shape": dataset.shape, "classes": dataset.classes, "source": dataset.source, **own}
+    if "backbone" in context_of(components.plugins.component(hook, choice.name)):
         context["backbone"] = _backbone(components, recipe, choice, dataset)
-    network: nn.Module = components.make(want.hook, choice, **context)
+    network: nn.Module = components.make(hook, choice, **context)
     return network
 
 
@@ -167,13 +190,45 @@ def _constraints(
     built = {}
     for choice in recipe.constraints:
         settings = {key: value for key, value in choice.settings.items() if key != EVERY}
-        given = components.given_constraints().get(choice.name)
-        constraint: LipschitzConstraint = given or components.make(LIST_AXIS, Choice(choice.name, settings))
+        given = components.given_of(CONSTRAINTS).get(choice.name)
+        constraint: LipschitzConstraint = given or components.make(CONSTRAINTS, Choice(choice.name, settings))
         built[choice.name] = constraint.to(device)
         if critic is None:
             raise BadRecipe(f"the constraint {choice.name} needs a critic; name one with --critic.")
         _parametrize(constraint, choice.name, critic)
     return built
+
+
+def _objectives(
+    components: Components,
+    recipe: Recipe,
+    dataset: Dataset,
+    procedure: Procedure,
+    networks: Mapping[str, nn.Module],
+    seed: int,
+) -> dict[str, Objective]:
+    if recipe.objectives and not (procedure.objectives and procedure.packed == 1):
+        why = "packs its samples" if procedure.objectives else "has no place for one"
+        raise BadRecipe(f"the recipe has objectives, and its procedure {why}; leave them out: --objective none.")
+    context = {
+        "shape": dataset.shape,
+        "classes": dataset.classes,
+        "source": dataset.source,
+        "generator": networks.get("generator"),
+        "features": getattr(networks.get("critic"), "feature_size", None),
+    }
+    built: dict[str, Objective] = {}
+    for choice in recipe.objectives:
+        _refuse_second(choice.name, networks)
+        with seeded(seed, choice.name):
+            given = components.given_of(OBJECTIVES).get(choice.name)
+            built[choice.name] = given or components.make(OBJECTIVES, choice, **context)
+    return built
+
+
+def _refuse_second(name: str, networks: Mapping[str, nn.Module]) -> None:
+    if name in networks:
+        raise BadRecipe(f"an objective and a part are both called {name}.")
 
 
 def _parametrize(constraint: LipschitzConstraint, name: str, critic: nn.Module) -> None:

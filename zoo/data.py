@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from zoo.components import ArrayDataset, Dataset, Density, as_floats
+from zoo.components import ArrayDataset, Dataset, Density, Translations, as_floats
 from zoo.devices import free_memory
 from zoo.draws import Draws
 from zoo.errors import BadData, BrokenPlugin
@@ -25,15 +25,22 @@ AHEAD, AHEAD_BYTES = 8, 64 * 2**20
 same again ahead. Each time costs the trainer's thread a moment in which Python runs the other."""
 
 Pair: TypeAlias = tuple[Tensor, Tensor | None]
-"""Samples `(n, *shape)` as they are kept, and their labels `(n,)` or None."""
+"""Samples `(n, *shape)` as they are kept, and their condition: labels `(n,)`, sources `(n, *source)` or None."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Which samples make a batch: their numbers `(n,)`, and which of them are mirrored `(n,)`, or None for none."""
+    """Which samples make a batch.
+
+    Attributes:
+        numbers: The samples' numbers `(n,)`.
+        mirrored: Which of them are mirrored `(n,)`; None for none.
+        others: The numbers of their sources `(n,)` where these are drawn on their own; None where they are the same.
+    """
 
     numbers: Tensor
     mirrored: Tensor | None = None
+    others: Tensor | None = None
 
 
 class Batches:
@@ -63,7 +70,7 @@ class Batches:
             if _fits(dataset, device, group):
                 self._held = _Held.on(dataset, device)
             else:
-                self._ahead, home = _Ahead(_Held(dataset.samples, dataset.labels), device), torch.device("cpu")
+                self._ahead, home = _Ahead(_Held.where_it_lies(dataset), device), torch.device("cpu")
         elif not isinstance(dataset, Density):
             raise BrokenPlugin(f"the data set {type(dataset).__name__} is neither an ArrayDataset nor a Density.")
         self._draws = Draws(seed, home)
@@ -76,11 +83,11 @@ class Batches:
         return 0 if self._ahead is None else self._ahead.late
 
     def draw(self, n: int) -> Pair:
-        """`n` samples `(n, *shape)`, and their labels `(n,)` or None. Raises BadData if there are fewer than n."""
+        """`n` samples `(n, *shape)`, and their labels or sources or None. Raises BadData if there are fewer than n."""
         if isinstance(self.dataset, Density):
             return self._group.rows(self.dataset.sample(n * self._group.size, self._draws)), None
-        samples, labels = self._gathered(n) if self._held is None else self._held.gather(self._next(n))
-        return as_floats(samples), labels
+        samples, condition = self._gathered(n) if self._held is None else self._held.gather(self._next(n))
+        return as_floats(samples), None if condition is None else as_floats(condition)
 
     def state_dict(self) -> dict[str, Any]:
         """The place in the stream of what has been drawn, whatever is gathered ahead: plain tensors and numbers."""
@@ -113,7 +120,13 @@ class Batches:
         assert self.dataset.size is not None
         group, of_all = self._group, n * self._group.size
         numbers = group.rows(self._numbers(of_all, self.dataset.size))
-        return Rows(numbers, group.rows(self._draws.rand(of_all) < 0.5) if self.flip else None)
+        mirrored = group.rows(self._draws.rand(of_all) < 0.5) if self.flip else None
+        return Rows(numbers, mirrored, self._others(of_all))
+
+    def _others(self, n: int) -> Tensor | None:
+        if not isinstance(self.dataset, Translations) or self.dataset.paired:
+            return None
+        return self._group.rows(self._draws.randint(len(self.dataset.sources), n))
 
     def _numbers(self, n: int, size: int) -> Tensor:
         if n > size:
@@ -136,28 +149,40 @@ def _fits(dataset: ArrayDataset, device: torch.device, group: Group) -> bool:
     if device.type == "cpu" and not dataset.mapped:
         return True
     copies = group.neighbours if device.type == "cpu" else 1
-    fits = copies * dataset.samples.nbytes <= SHARE * free_memory(device)
+    sources = dataset.sources.nbytes if isinstance(dataset, Translations) else 0
+    fits = copies * (dataset.samples.nbytes + sources) <= SHARE * free_memory(device)
     return not any(group.largest(not fits)) if group.size > 1 else fits
 
 
 @dataclass(frozen=True)
 class _Held:
-    """All samples and labels, in one place."""
+    """All samples and their conditions, labels or sources, in one place."""
 
     samples: Tensor
-    labels: Tensor | None
+    conditions: Tensor | None
+
+    @classmethod
+    def where_it_lies(cls, dataset: ArrayDataset) -> _Held:
+        """A data set as it is."""
+        return cls(dataset.samples, dataset.sources if isinstance(dataset, Translations) else dataset.labels)
 
     @classmethod
     def on(cls, dataset: ArrayDataset, device: torch.device) -> _Held:
         """A data set on a device, read from its file if it is mapped."""
-        samples = dataset.samples.to(device, copy=dataset.mapped)
-        return cls(samples, None if dataset.labels is None else dataset.labels.to(device))
+        held = cls.where_it_lies(dataset)
+        samples = held.samples.to(device, copy=dataset.mapped)
+        return cls(samples, None if held.conditions is None else held.conditions.to(device))
 
     def gather(self, rows: Rows) -> Pair:
-        samples = self.samples[rows.numbers]
-        if rows.mirrored is not None:
-            samples = torch.where(rows.mirrored.view(-1, 1, 1, 1), samples.flip(-1), samples)
-        return samples, None if self.labels is None else self.labels[rows.numbers]
+        samples = _mirrored(self.samples[rows.numbers], rows.mirrored)
+        if self.conditions is None:
+            return samples, None
+        conditions = self.conditions[rows.numbers if rows.others is None else rows.others]
+        return samples, _mirrored(conditions, rows.mirrored) if conditions.ndim == 4 else conditions
+
+
+def _mirrored(images: Tensor, which: Tensor | None) -> Tensor:
+    return images if which is None else torch.where(which.view(-1, 1, 1, 1), images.flip(-1), images)
 
 
 @dataclass(frozen=True)
@@ -229,4 +254,9 @@ class _Ahead:
 
 def _joined(batches: list[Rows]) -> Rows:
     mirrored = [rows.mirrored for rows in batches if rows.mirrored is not None]
-    return Rows(torch.cat([rows.numbers for rows in batches]), torch.cat(mirrored) if mirrored else None)
+    others = [rows.others for rows in batches if rows.others is not None]
+    return Rows(
+        torch.cat([rows.numbers for rows in batches]),
+        torch.cat(mirrored) if mirrored else None,
+        torch.cat(others) if others else None,
+    )

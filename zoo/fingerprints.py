@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo.components import ArrayDataset, Dataset
+from zoo.components import ArrayDataset, Dataset, Translations
 from zoo.errors import BadData
 from zoo.recipe import Choice
 from zoo.resolve import GIVEN
@@ -24,6 +24,8 @@ def fingerprint(dataset: Dataset, choice: Choice) -> str:
     """
     if isinstance(dataset, ArrayDataset):
         labels = "" if dataset.labels is None else f", {dataset.classes} classes"
+        if isinstance(dataset, Translations):
+            labels = f", {len(dataset.sources):,} sources {dataset.source}{'' if dataset.paired else ' of no pairs'}"
         kind = str(dataset.samples.dtype).removeprefix("torch.")
         return f"{dataset.size:,} samples of {kind} {tuple(dataset.shape)}{labels}, sha256 {_sha256(dataset)[:16]}"
     if choice.name.startswith(GIVEN):
@@ -50,7 +52,8 @@ def refuse_other_data(described: Mapping[str, Any], found: str, path: Path) -> N
 
 def _sha256(dataset: ArrayDataset) -> str:
     digest = hashlib.sha256()
-    for tensor in (dataset.samples, dataset.labels):
+    sources = dataset.sources if isinstance(dataset, Translations) else None
+    for tensor in (dataset.samples, dataset.labels, sources):
         if tensor is not None:
             digest.update(tensor.detach().cpu().reshape(-1).numpy().data)
     return digest.hexdigest()

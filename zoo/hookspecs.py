@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from zoo.backbones import Backbone
-    from zoo.components import Critic, Dataset, Distance, Generator, LipschitzConstraint
+    from zoo.components import Critic, Dataset, Distance, Generator, LipschitzConstraint, Objective
     from zoo.metrics import Metric
     from zoo.procedures import Procedure
     from zoo.variants import Variant
@@ -41,6 +41,11 @@ def lipschitz_constraint() -> Mapping[str, Callable[..., LipschitzConstraint]]: 
 @hookspec
 def distance() -> Mapping[str, Callable[..., Distance]]:  # type: ignore[empty-body]
     """Distances: what critic and generator play for."""
+
+
+@hookspec
+def objective() -> Mapping[str, Callable[..., Objective]]:  # type: ignore[empty-body]
+    """Objectives: further loss terms of critic and generator, with networks of their own."""
 
 
 @hookspec

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from zoo.components import is_conditional
+from zoo.components import Dataset, Translations, as_floats, is_conditional
 from zoo.devices import derived
 from zoo.draws import Draws
 from zoo.folder import Folder
@@ -42,11 +42,25 @@ def _samples(trainer: Trainer, n: int) -> torch.Tensor:
     """The same latent points in every picture, drawn apart from the training's own random numbers."""
     generator: Any = trainer.generator
     draws = Draws(derived(trainer.train.seed, "pictures"), trainer.composition.device)
-    z = generator.latent(n, draws)
+    dataset = trainer.composition.dataset
+    sources = _sources(dataset, n // 2, draws) if is_conditional(generator) else None
+    z = generator.latent(n if sources is None else len(sources), draws)
     training = generator.training
     generator.eval()
-    classes = trainer.composition.dataset.classes
-    rows = torch.arange(n, device=draws.device) * (classes or 1) // n
-    samples: torch.Tensor = generator(z, rows) if is_conditional(generator) else generator(z)
+    rows = torch.arange(n, device=draws.device) * (dataset.classes or 1) // n
+    condition = rows if sources is None else sources
+    samples: torch.Tensor = generator(z, condition) if is_conditional(generator) else generator(z)
     generator.train(training)
-    return samples
+    return samples if sources is None else beside(sources, samples)
+
+
+def _sources(dataset: Dataset, n: int, draws: Draws) -> torch.Tensor | None:
+    """The first sources of a data set that has any."""
+    return as_floats(dataset.sources[:n]).to(draws.device) if isinstance(dataset, Translations) else None
+
+
+def beside(sources: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
+    """Each source and what was made of it, one after the other, where they have one shape; else what was made."""
+    if sources.shape != made.shape:
+        return made
+    return torch.stack([sources, made], dim=1).flatten(0, 1)

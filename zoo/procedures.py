@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.batch import Batch
-from zoo.components import Dataset, Distance, LipschitzConstraint
+from zoo.components import Dataset, Distance, LipschitzConstraint, Objective
+from zoo.errors import IncompatibleParts
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Want:
 
     Attributes:
         hook: The hook that its component is looked for on.
-        context: What its factory is given by name, beside `shape` and `classes`.
+        context: What its factory is given by name, beside `shape`, `classes` and `source`. What follows from parts that
+            are wanted before it is a function of these, by name.
         default: The component that is taken when the recipe names none.
         optional: Whether the procedure can do without.
     """
@@ -37,10 +39,12 @@ class About:
     Attributes:
         shape: The shape of one sample.
         classes: The number of classes of the labels; None without labels.
+        source: The shape of the samples that these ones are to be made from; None where they are made from nothing.
     """
 
     shape: tuple[int, ...]
     classes: int | None
+    source: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Parts(Mapping[str, nn.Module]):
         networks: The networks, by name.
         distance: What they play for; None for a procedure that needs none.
         constraints: The Lipschitz constraints, by name.
+        objectives: The further loss terms, by name; those with parameters are among the networks as well.
         every: A constraint's penalty is due every so many critic steps.
         critic_steps: Critic steps per iteration.
         seed: The run's seed, for random choices that a procedure makes once.
@@ -59,6 +64,7 @@ class Parts(Mapping[str, nn.Module]):
     networks: Mapping[str, nn.Module]
     distance: Distance | None = None
     constraints: Mapping[str, LipschitzConstraint] = field(default_factory=dict)
+    objectives: Mapping[str, Objective] = field(default_factory=dict)
     every: Mapping[str, int] = field(default_factory=dict)
     critic_steps: int = 1
     seed: int = 0
@@ -73,10 +79,10 @@ class Parts(Mapping[str, nn.Module]):
         return len(self.networks)
 
     @property
-    def stateful(self) -> list[Distance | LipschitzConstraint]:
-        """The components that may carry state: the distance and the constraints."""
+    def stateful(self) -> list[Distance | LipschitzConstraint | Objective]:
+        """The components that may carry state: the distance, the constraints and the objectives."""
         distance = [] if self.distance is None else [self.distance]
-        return [*distance, *self.constraints.values()]
+        return [*distance, *self.constraints.values(), *self.objectives.values()]
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,11 @@ class Phase:
 class Procedure(ABC):
     """The list of phases that a run goes through, and the parts that it needs."""
 
+    packed: int = 1
+    """So many samples are one to the critic, which sees them side by side, as further channels or dimensions."""
+    objectives: bool = False
+    """Whether it has a place for objectives."""
+
     @abstractmethod
     def wants(self, about: About) -> Mapping[str, Want]:
         """The parts it needs, by name."""
@@ -133,6 +144,14 @@ class Procedure(ABC):
     @abstractmethod
     def phases(self, parts: Parts) -> list[Phase]:
         """The phases of an iteration, in order."""
+
+    def encode(self, parts: Parts, samples: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The latent points `(N, D)` that the generator makes samples `(N, *shape)` from again, as near as it can.
+
+        Raises:
+            IncompatibleParts: The procedure trains no encoder.
+        """
+        raise IncompatibleParts("this run has no encoder; variants that train one are autoencoders.")
 
     def drawn(self, parts: Parts, dataset: Dataset) -> Dataset:
         """What batches are drawn from: the data set, or what the procedure makes of it, such as a part of it."""

@@ -13,9 +13,11 @@ from zoo.toml import loads, value_of
 Table: TypeAlias = dict[str, Any]
 
 AXES = ("dataset", "backbone", "generator", "critic", "distance", "procedure")
-"""The axes that hold one component; `lipschitz_constraint` holds a list."""
-LIST_AXIS = "lipschitz_constraint"
-KEYS = ("variant", *AXES, LIST_AXIS, "parts", "train", "for", "versions")
+"""The axes that hold one component."""
+CONSTRAINTS, OBJECTIVES = "lipschitz_constraint", "objective"
+LIST_AXES = (CONSTRAINTS, OBJECTIVES)
+"""The axes that hold a list of components."""
+KEYS = ("variant", *AXES, *LIST_AXES, "parts", "train", "for", "versions")
 KINDS = ("vector", "image", "tiny-image")
 """The kinds of data that a `for` table may be for."""
 DOWNLOAD = "download"
@@ -58,7 +60,7 @@ class Recipe:
     Attributes:
         variant: The variant that it began from; a label only.
         axes: The choice on each axis of `AXES`; an axis without a component is absent.
-        constraints: The Lipschitz constraints, in order.
+        lists: The choices on each axis of `LIST_AXES`, in order.
         parts: Further parts that the procedure wants, by name.
         train: The training settings.
         versions: The versions that a run was made with; empty for a recipe that has not run.
@@ -66,7 +68,7 @@ class Recipe:
 
     variant: str = ""
     axes: Mapping[str, Choice] = field(default_factory=dict)
-    constraints: tuple[Choice, ...] = ()
+    lists: Mapping[str, tuple[Choice, ...]] = field(default_factory=dict)
     parts: Mapping[str, Choice] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -77,7 +79,7 @@ class Recipe:
         return cls(
             variant=table.get("variant", ""),
             axes={axis: Choice.of(table[axis], axis) for axis in AXES if table.get(axis)},
-            constraints=tuple(Choice.of(each, LIST_AXIS) for each in table.get(LIST_AXIS, [])),
+            lists={axis: tuple(Choice.of(each, axis) for each in table.get(axis, [])) for axis in LIST_AXES},
             parts={name: Choice.of(each, f"parts.{name}") for name, each in table.get("parts", {}).items() if each},
             train=table.get("train", {}),
             versions=table.get("versions", {}),
@@ -87,13 +89,27 @@ class Recipe:
         """The recipe as TOML holds it; `Recipe.of(normalized(r.table())) == r`."""
         table: Table = {"variant": self.variant} if self.variant else {}
         table |= {axis: self.axes[axis].table() if axis in self.axes else "none" for axis in AXES}
-        table[LIST_AXIS] = [choice.table() for choice in self.constraints]
+        table |= {axis: [choice.table() for choice in self.listed(axis)] for axis in LIST_AXES}
         table["train"] = dict(self.train)
         if self.parts:
             table["parts"] = {name: choice.table() for name, choice in self.parts.items()}
         if self.versions:
             table["versions"] = dict(self.versions)
         return table
+
+    def listed(self, axis: str) -> tuple[Choice, ...]:
+        """The choices on an axis that holds a list."""
+        return self.lists.get(axis, ())
+
+    @property
+    def constraints(self) -> tuple[Choice, ...]:
+        """The Lipschitz constraints, in order."""
+        return self.listed(CONSTRAINTS)
+
+    @property
+    def objectives(self) -> tuple[Choice, ...]:
+        """The objectives, in order."""
+        return self.listed(OBJECTIVES)
 
     def with_axis(self, axis: str, choice: Choice) -> Recipe:
         """The same recipe with another choice on one axis."""
@@ -127,8 +143,9 @@ def normalized(table: Mapping[str, Any], where: str = "the recipe") -> Table:
     for axis in AXES:
         if axis in table:
             result[axis] = choice_table(table[axis], f"{where}: {axis}")
-    if LIST_AXIS in table:
-        result[LIST_AXIS] = _list_of_choices(table[LIST_AXIS], f"{where}: {LIST_AXIS}")
+    for axis in LIST_AXES:
+        if axis in table:
+            result[axis] = _list_of_choices(table[axis], f"{where}: {axis}", _called(axis))
     if "parts" in table:
         result["parts"] = {n: choice_table(each, f"{where}: parts.{n}") for n, each in table["parts"].items()}
     if "for" in table:
@@ -175,15 +192,20 @@ def choice_table(value: Any, where: str) -> Table:
     return dict(value)
 
 
-def _list_of_choices(value: Any, where: str) -> list[Table]:
+def _called(axis: str) -> str:
+    """What one component of a list is called in a message."""
+    return {CONSTRAINTS: "constraint"}.get(axis, axis)
+
+
+def _list_of_choices(value: Any, where: str, called: str) -> list[Table]:
     values = value if isinstance(value, list) else [value]
     tables = [choice_table(each, where) for each in values]
     tables = [table for table in tables if table]
     names = [table.get("name") for table in tables]
     if None in names:
-        raise BadRecipe(f"{where}: each constraint needs a name.")
+        raise BadRecipe(f"{where}: each {called} needs a name.")
     if len(set(names)) < len(names):
-        raise BadRecipe(f"{where}: a constraint is named twice.")
+        raise BadRecipe(f"{where}: the same {called} is named twice.")
     return tables
 
 
@@ -191,7 +213,7 @@ def layered(tables: Iterable[Mapping[str, Any]]) -> Table:
     """Normalized tables laid over each other, the later ones winning.
 
     A choice of the same name, or of no name, changes settings; a choice of another name replaces them all.
-    A list of constraints replaces the list beneath.
+    A list of constraints or objectives replaces the list beneath.
     """
     result: Table = {}
     for table in tables:
@@ -257,20 +279,20 @@ def assign(table: Table, path: Sequence[str], value: Any) -> Table:
     """The table with one setting changed: `generator.width`, `lipschitz_constraint.NAME.weight`, `train.steps`.
 
     Raises:
-        UnknownName: No axis, or no constraint of the recipe, has that name.
+        UnknownName: No axis, or no constraint or objective of the recipe, has that name.
         BadRecipe: The axis has no component, or the path is too long.
     """
     axis, *rest = path
     if rest[-1] == "name" and axis != "train":
         raise BadRecipe(f"{'.'.join(path)}: a name is no setting; replace the part with --{axis.replace('_', '-')}.")
-    if axis == LIST_AXIS:
-        return {**table, axis: _assign_constraint(table.get(axis, []), rest, value)}
+    if axis in LIST_AXES:
+        return {**table, axis: _assign_listed(axis, table.get(axis, []), rest, value)}
     if axis == "train":
         return layered([table, {"train": _nested(rest, value)}])
     if axis == "parts":
         return layered([table, {"parts": {rest[0]: _nested(rest[1:], value)}}])
     if axis not in AXES:
-        raise UnknownName("axis", axis, (*AXES, LIST_AXIS, "train", "parts"))
+        raise UnknownName("axis", axis, (*AXES, *LIST_AXES, "train", "parts"))
     if not table.get(axis):
         raise BadRecipe(f"{'.'.join(path)} is set, but the recipe has no {axis}; name one with --{axis}.")
     return {**table, axis: _later(table[axis], _nested(rest, value))}
@@ -284,13 +306,14 @@ def _nested(path: Sequence[str], value: Any) -> Table:
     return value
 
 
-def _assign_constraint(constraints: list[Table], path: Sequence[str], value: Any) -> list[Table]:
-    names = [constraint["name"] for constraint in constraints]
+def _assign_listed(axis: str, tables: list[Table], path: Sequence[str], value: Any) -> list[Table]:
+    names = [table["name"] for table in tables]
     if len(path) != 2:
-        raise BadRecipe(f"say {LIST_AXIS}.NAME.setting=value; the recipe's constraints: {', '.join(names) or 'none'}.")
+        raise BadRecipe(f"say {axis}.NAME.setting=value; the recipe's {_called(axis)}s: {', '.join(names) or 'none'}.")
     if path[0] not in names:
-        raise UnknownName("Lipschitz constraint of this recipe", path[0], names)
-    return [{**each, path[1]: value} if each["name"] == path[0] else each for each in constraints]
+        kind = {CONSTRAINTS: "Lipschitz constraint"}.get(axis, axis)
+        raise UnknownName(f"{kind} of this recipe", path[0], names)
+    return [{**each, path[1]: value} if each["name"] == path[0] else each for each in tables]
 
 
 def named_table(variant: str | Path, allow_download: bool = False) -> Table:

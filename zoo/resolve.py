@@ -11,7 +11,7 @@ from torch import nn
 
 from zoo import __version__
 from zoo.backbones import Backbone
-from zoo.components import Dataset, LipschitzConstraint
+from zoo.components import Dataset, LipschitzConstraint, Objective
 from zoo.devices import built
 from zoo.errors import BadData, BadRecipe, BadSetting, BrokenPlugin
 from zoo.metrics import Metric
@@ -20,9 +20,11 @@ from zoo.procedures import About, Procedure, Want
 from zoo.recipe import (
     ARGUMENT,
     AXES,
+    CONSTRAINTS,
     DOWNLOAD,
     KEYS,
-    LIST_AXIS,
+    LIST_AXES,
+    OBJECTIVES,
     Choice,
     Recipe,
     Table,
@@ -38,6 +40,8 @@ from zoo.training import Training
 EVERY = "every"
 """A setting of every constraint, which belongs to the trainer: its penalty is due every so many critic steps."""
 
+DEFAULT_PROCEDURE = "adversarial"
+
 GIVEN = "given "
 """How the name of a part begins that the caller made; it cannot be built from its recipe alone."""
 
@@ -50,7 +54,7 @@ class Components:
 
     Attributes:
         plugins: Where names are looked up.
-        given: Parts that the caller made, by axis or part name, used as they are; constraints are a dict by name.
+        given: Parts that the caller made, by axis or part name, used as they are; those of a list are a dict by name.
     """
 
     plugins: Plugins
@@ -66,10 +70,10 @@ class Components:
         with built(f"{hook} '{choice.name}'"):
             return factory(*(context[name] for name in wanted), **choice.settings)
 
-    def given_constraints(self) -> Mapping[str, Any]:
-        """The constraints that the caller made, by name."""
-        constraints: Mapping[str, Any] = self.given.get(LIST_AXIS, {})
-        return constraints
+    def given_of(self, axis: str) -> Mapping[str, Any]:
+        """What the caller made of an axis that holds a list, by name."""
+        made: Mapping[str, Any] = self.given.get(axis, {})
+        return made
 
     def recipe(self, table: Table, assignments: Assignments = ()) -> tuple[Recipe, Dataset]:
         """The recipe that a table stands for, upon its variant, with single settings changed; and its data set.
@@ -82,6 +86,7 @@ class Components:
         layers = self._layers(table)
         dataset_choice, dataset = self._dataset(layered(layers), assignments)
         merged = layered(layer for each in layers for layer in for_kinds(each, dataset.kinds))
+        merged["procedure"] = merged.get("procedure") or {"name": DEFAULT_PROCEDURE}
         for path, value in assignments:
             merged = assign(merged, path, value) if path[0] != "dataset" else merged
         recipe = self._resolved(Recipe.of(merged | {"dataset": dataset_choice.table()}), dataset)
@@ -126,14 +131,12 @@ class Components:
 
     def _resolved(self, recipe: Recipe, dataset: Dataset) -> Recipe:
         axes = {axis: self._axis(axis, recipe) for axis in AXES if axis in recipe.axes or axis in self.given}
-        axes.setdefault("procedure", Choice("adversarial"))
         procedure: Procedure = self.given.get("procedure") or self.make("procedure", axes["procedure"])
         wants = procedure.wants(about(dataset))
-        given = tuple(Choice(name, {EVERY: 1}) for name in self.given_constraints())
         return replace(
             recipe,
             axes=axes,
-            constraints=tuple(self._constraint(choice) for choice in recipe.constraints) + given,
+            lists={axis: self._listed(axis, recipe) for axis in LIST_AXES},
             parts=self._parts(recipe, wants),
             train=Training.of(recipe.train).table(),
         )
@@ -162,18 +165,26 @@ class Components:
                 settings[key] = value
         return Choice(choice.name, resolve(factory, settings, f"{hook} '{choice.name}'"))
 
+    def _listed(self, axis: str, recipe: Recipe) -> tuple[Choice, ...]:
+        if axis == OBJECTIVES:
+            named = tuple(self._choice(axis, choice) for choice in recipe.objectives)
+            return named + tuple(Choice(name) for name in self.given_of(axis))
+        named = tuple(self._constraint(choice) for choice in recipe.constraints)
+        return named + tuple(Choice(name, {EVERY: 1}) for name in self.given_of(axis))
+
     def _constraint(self, choice: Choice) -> Choice:
         settings = dict(choice.settings)
         every = settings.pop(EVERY, 1)
         if type(every) is not int or every < 1 or not fits(every):
-            raise BadSetting(f"{LIST_AXIS}.{choice.name}.every must be a whole number from 1, not {every!r}.")
-        resolved = self._choice(LIST_AXIS, Choice(choice.name, settings))
+            raise BadSetting(f"{CONSTRAINTS}.{choice.name}.every must be a whole number from 1, not {every!r}.")
+        resolved = self._choice(CONSTRAINTS, Choice(choice.name, settings))
         return Choice(choice.name, {**resolved.settings, EVERY: every})
 
     def _versions(self, recipe: Recipe) -> dict[str, str]:
         versions = {"zoo": __version__, "torch": torch.__version__}
         named = [(axis, choice.name) for axis, choice in recipe.axes.items() if axis not in self.given]
-        named += [(LIST_AXIS, c.name) for c in recipe.constraints if c.name not in self.given_constraints()]
+        for axis, choices in recipe.lists.items():
+            named += [(axis, choice.name) for choice in choices if choice.name not in self.given_of(axis)]
         for hook, name in named:
             entry = self.plugins.index.find(hook, name)
             versions[entry.dist] = entry.version
@@ -197,19 +208,19 @@ def given_choice(part: Any) -> Choice:
 
 def about(dataset: Dataset) -> About:
     """What a procedure may know of the data."""
-    return About(dataset.shape, dataset.classes)
+    return About(dataset.shape, dataset.classes, dataset.source)
 
 
 def split_given(parts: Mapping[str, Any]) -> tuple[Table, dict[str, Any]]:
-    """What is named, as a recipe's table; and what the caller made, by axis, constraints by a name each."""
+    """What is named, as a recipe's table; and what the caller made, by axis, those of a list by a name each."""
     table: Table = {}
     given: dict[str, Any] = {}
     for key, value in parts.items():
-        if key == LIST_AXIS:
+        if key in LIST_AXES:
             values = value if isinstance(value, list) else [value]
-            made = [v for v in values if isinstance(v, LipschitzConstraint)]
+            made = [v for v in values if isinstance(v, (LipschitzConstraint, Objective))]
             given[key] = _named_apart(made)
-            table[key] = [v for v in values if not isinstance(v, LipschitzConstraint)]
+            table[key] = [v for v in values if not isinstance(v, (LipschitzConstraint, Objective))]
         elif isinstance(value, (nn.Module, Dataset, Procedure)):
             given[key] = value
         elif key in KEYS:

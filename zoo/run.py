@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.components import Dataset, Described, is_conditional
+from zoo.components import Dataset, Described, Translations, as_floats, is_conditional
 from zoo.compose import Composition, compose
 from zoo.devices import resolve_device
 from zoo.draws import Draws
@@ -20,7 +20,7 @@ from zoo.errors import BadCheckpoint, BadRun, IncompatibleParts, UsageError
 from zoo.folder import Folder
 from zoo.plugins import Plugins, installed
 from zoo.processes import ALONE, Group
-from zoo.recipe import CHECKPOINT, DOWNLOAD, LIST_AXIS, PRETRAINED, Recipe, normalized
+from zoo.recipe import CHECKPOINT, DOWNLOAD, PRETRAINED, Recipe, normalized
 from zoo.resolve import GIVEN, Components, split_given
 
 CHUNK = 256
@@ -103,6 +103,10 @@ class Run:
             if labels is not None:
                 raise UsageError("this run's generator is not conditional; sample it without --labels.")
             return None
+        if self.composition.dataset.source is not None:
+            if labels is not None:
+                raise UsageError("this run's samples are made from others, and not from labels; see zoo translate.")
+            return self._sources(n, draws)
         if classes is None:
             raise IncompatibleParts("the generator is conditional, but the data set has no labels.")
         if labels is None:
@@ -111,6 +115,14 @@ class Run:
         if wrong or not labels:
             raise UsageError(f"labels must be from 0 to {classes - 1}, not {wrong or 'empty'}.")
         return torch.tensor(list(labels), device=draws.device).repeat(-(-n // len(labels)))[:n]
+
+    def _sources(self, n: int, draws: Draws) -> Tensor:
+        """Sources of the data set, each once before one comes again."""
+        assert isinstance(self.dataset, Translations)
+        sources = self.dataset.sources
+        rounds = [draws.randperm(len(sources)) for _ in range(-(-n // len(sources)))]
+        chosen = torch.cat(rounds)[:n]
+        return as_floats(sources[chosen.to(sources.device)]).to(draws.device)
 
 
 def load(
@@ -151,7 +163,7 @@ def load(
         mine["generator"] = copy.deepcopy(mine["generator"])
     components = Components(plugins or installed(), mine)
     about = state["data"]
-    data = Described(about["shape"], about["classes"], about.get("class_names"))
+    data = Described(about["shape"], about["classes"], about.get("class_names"), about.get("source"))
     with_data = Components(components.plugins, {"dataset": data, **components.given})
     composition = replace(rebuild(folder, with_data, resolve_device(device)), recipe=folder.recipe())
     averaged = state.get("average") is not None
@@ -191,7 +203,7 @@ def rebuild(
         BadRun: The run used parts that are no plugins, and they are not given.
     """
     recipe = folder.recipe()
-    used = [*recipe.axes.items(), *((LIST_AXIS, choice) for choice in recipe.constraints)]
+    used = [*recipe.axes.items(), *((axis, choice) for axis, each in recipe.lists.items() for choice in each)]
     for axis, choice in used:
         if choice.name.startswith(GIVEN) and axis not in components.given:
             raise BadRun(
@@ -201,7 +213,10 @@ def rebuild(
     named = replace(
         recipe,
         axes={axis: choice for axis, choice in recipe.axes.items() if axis not in components.given},
-        constraints=tuple(c for c in recipe.constraints if c.name not in components.given_constraints()),
+        lists={
+            axis: tuple(choice for choice in choices if choice.name not in components.given_of(axis))
+            for axis, choices in recipe.lists.items()
+        },
         train={**recipe.train, **(change or {})},
     )
     allowed = [(["dataset", DOWNLOAD], True)] if download else []

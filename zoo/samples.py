@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from zoo.errors import BadData
+
 Samples: TypeAlias = Tensor | tuple[Tensor, ...]
 """`(N, *shape)`, or a tuple of such tensors with the same N."""
 
@@ -39,6 +41,22 @@ def channels_last(samples: Samples) -> Samples:
     """Images `(N, C, H, W)` in the channels_last memory format, other samples as they are; the values stay."""
     laid = tuple(t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t for t in tensors(samples))
     return laid if isinstance(samples, tuple) else laid[0]
+
+
+def packed(samples: Samples, count: int) -> Samples:
+    """So many samples as one: `(N, C, ...)` as `(N / count, count * C, ...)`, neighbours side by side.
+
+    Raises:
+        BadData: There is not a multiple of that many.
+    """
+
+    def side_by_side(tensor: Tensor) -> Tensor:
+        if len(tensor) % count:
+            raise BadData(f"{len(tensor)} samples cannot be packed {count} at a time; use a multiple of {count}.")
+        return tensor.reshape(len(tensor) // count, count * tensor.shape[1], *tensor.shape[2:])
+
+    found = tuple(side_by_side(tensor) for tensor in tensors(samples))
+    return found if isinstance(samples, tuple) else found[0]
 
 
 def full(tensor: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from zoo.averaging import Average
 from zoo.batch import Batch, mean_records
 from zoo.captured import Evaluated, Moves, set_gradients
 from zoo.checkpoints import FORMAT
-from zoo.components import ArrayDataset, Distance, LipschitzConstraint
+from zoo.components import ArrayDataset, Distance, LipschitzConstraint, Objective, Translations, overrides
 from zoo.compose import Composition
 from zoo.data import Batches
 from zoo.devices import derived, global_states, set_global_states
@@ -123,6 +123,8 @@ class Trainer:
         del things["random"]  # Dropout has numbers of its own in each.
         if data and isinstance(dataset, ArrayDataset):
             things["data set"] = {"samples": dataset.samples, "labels": dataset.labels}
+        if data and isinstance(dataset, Translations):
+            things["sources"] = dataset.sources
         self.group.refuse_difference(dict(flattened(things, "")))
 
     def state_dict(self) -> dict[str, Any]:
@@ -130,7 +132,12 @@ class Trainer:
         parts, dataset = self.composition.parts, self.composition.dataset
         return {
             "format": FORMAT,
-            "data": {"shape": list(dataset.shape), "classes": dataset.classes, "class_names": dataset.class_names},
+            "data": {
+                "shape": list(dataset.shape),
+                "classes": dataset.classes,
+                "class_names": dataset.class_names,
+                "source": None if dataset.source is None else list(dataset.source),
+            },
             "iteration": self.iteration,
             "counts": dict(self._counts),
             "schedule_steps": self.schedule_steps,
@@ -139,6 +146,7 @@ class Trainer:
             "optimizers": self.optimizers.state_dict(),
             "distance": None if parts.distance is None else parts.distance.state_dict(),
             "constraints": {name: c.state_dict() for name, c in parts.constraints.items()},
+            "objectives": {name: each.state_dict() for name, each in parts.objectives.items()},
             "draws": self.draws.state_dict(),
             "batches": self.batches.state_dict(),
             "random": global_states(self.composition.device),
@@ -160,6 +168,8 @@ class Trainer:
         self.optimizers.load_state_dict(state["optimizers"])
         for name, constraint in parts.constraints.items():
             constraint.load_state_dict(state["constraints"][name])
+        for name, objective in parts.objectives.items():
+            objective.load_state_dict(state["objectives"][name])
         if parts.distance is not None:
             parts.distance.load_state_dict(state["distance"])
         if self.average is not None:
@@ -278,9 +288,10 @@ def _say_nothing(text: str) -> None:
     """What all processes find, the first one says."""
 
 
-def _listens(component: Distance | LipschitzConstraint) -> bool:
-    base = Distance if isinstance(component, Distance) else LipschitzConstraint
-    return type(component).after_step is not base.after_step
+def _listens(component: Distance | LipschitzConstraint | Objective) -> bool:
+    if isinstance(component, Distance):
+        return type(component).after_step is not Distance.after_step
+    return overrides(component, "after_step")
 
 
 def flattened(value: Any, name: str) -> Iterator[tuple[str, Tensor | str]]:

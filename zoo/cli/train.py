@@ -40,6 +40,7 @@ TRAINING = (
     multiple=True,
     help="Lipschitz constraint; may be repeated; none for none.",
 )
+@click.option("--objective", "objectives", multiple=True, help="Further loss term; may be repeated; none for none.")
 @click.option("--set", "assignments", multiple=True, metavar="AXIS.SETTING=VALUE", help="Change one setting.")
 @click.option("--init-from", metavar="RUN", help="Begin with the weights of this run's networks.")
 @click.option(
@@ -183,6 +184,8 @@ def _table(variant: str, options: dict[str, Any]) -> Table:
     above: Table = {axis: options[axis] for axis in axes if options[axis] is not None}
     if options["constraints"]:
         above["lipschitz_constraint"] = list(options["constraints"])
+    if options["objectives"]:
+        above["objective"] = list(options["objectives"])
     above["train"] = {key: options[key] for key in TRAINING if options[key] is not None}
     if options["freeze"]:
         above["train"]["freeze"] = list(options["freeze"])

@@ -209,7 +209,6 @@ def _dataset_of(choice: str) -> Dataset:
 def _alike(one: Recipe, other: Recipe) -> bool:
     """Whether two recipes train the same; a run that was resumed names the end of its schedule."""
     first, second = (
-        (recipe.axes, recipe.constraints, recipe.parts, {**recipe.train, "schedule_steps": 0})
-        for recipe in (one, other)
+        (recipe.axes, recipe.lists, recipe.parts, {**recipe.train, "schedule_steps": 0}) for recipe in (one, other)
     )
     return first == second

@@ -15,7 +15,7 @@ from zoo.components import ArrayDataset
 from zoo.compose import Composition
 from zoo.errors import BadData, BadRecipe, IncompatibleParts, MissingPackage, UnknownName
 from zoo.plugins import installed
-from zoo.recipe import AXES, LIST_AXIS, Recipe, Table, normalized
+from zoo.recipe import AXES, LIST_AXES, Recipe, Table, normalized
 from zoo.resolve import Components
 from zoo.testing.checks import Failed, Skipped, Subject, check, require
 from zoo.testing.parts import small_data
@@ -69,8 +69,9 @@ def _names(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for hook in AXES:
         if table.get(hook, {}).get("name"):
             yield hook, table[hook]["name"]
-    for constraint in table.get(LIST_AXIS, []):
-        yield LIST_AXIS, constraint["name"]
+    for axis in LIST_AXES:
+        for choice in table.get(axis, []):
+            yield axis, choice["name"]
     for each in table.get("for", {}).values():
         yield from _names(each)
 
