@@ -94,7 +94,7 @@ def study_layers(
         seeds=seeds,
         chance=chance(splits[0].labels(splits[0].test)),
         layers=_measured(stand, splits, pool, blocks),
-        learnt=not stand.backbone.random,
+        learnt=stand.run is not None or not stand.backbone.random,
     )
 
 
