@@ -28,6 +28,12 @@ CASES = [
     ("deligan", "ring", {}),
     ("histogram-js", "gaussian-1d", {}),
     ("projected-gan", "digits", {}),
+    ("sngan", "digits", {}),
+    ("sngan", "ring", {"precision": "bf16"}),
+    ("dragan", "ring", {}),
+    ("gan-r1", "ring", {}),
+    ("lecam-gan", "ring", {}),
+    ("wgan-groupsort", "digits", {}),
 ]
 
 

@@ -135,7 +135,7 @@ def test_with_rectifiers_the_slope_falls_far_below_1():
         nn.init.orthogonal_(layer.weight)
     critic = constrained(nn.Sequential(*layers, nn.Linear(64, 1).double()))
     found = slopes(critic, drawn(300, 64))
-    assert 0.2 < found.min()
+    assert found.min() > 0.2
     assert found.max() < 0.7
 
 
@@ -165,12 +165,19 @@ def test_without_hidden_layers_it_is_a_linear_critic_of_norm_1():
     np.testing.assert_allclose(slopes(critic, drawn(20, 3, 2, 2)).numpy(), 1.0, rtol=1e-6)
 
 
+def test_its_weights_start_orthogonal_also_without_the_constraint():
+    critic = GroupSortCritic((4, 2), width=8)
+    for layer in critic.layers[1::2]:
+        torch.testing.assert_close(layer.weight @ layer.weight.T, torch.eye(len(layer.weight)), rtol=0, atol=1e-5)
+        assert not layer.bias.any()
+
+
 def test_a_width_that_cannot_be_split_in_groups_is_refused():
     with pytest.raises(IncompatibleParts, match="groups of 2"):
         GroupSortCritic((2,), width=9)
 
 
-def grid(mean, sigma, n=400):
+def grid(mean, sigma, n=100):
     """N(mean, sigma^2) as the middles of n slices of equal probability."""
     return torch.from_numpy(norm.ppf((np.arange(n) + 0.5) / n, mean, sigma))[:, None]
 
@@ -179,9 +186,9 @@ def grid(mean, sigma, n=400):
 def test_a_trained_critic_shows_w1_from_below_never_more(pair):
     real, fake = (grid(*law) for law in pair)
     w1 = wasserstein_distance(real[:, 0].numpy(), fake[:, 0].numpy())
-    critic, estimates = sorting((1,), width=16, depth=2), []
-    optimizer = torch.optim.Adam(critic.parameters(), lr=0.02)
-    for _ in range(150):
+    critic, estimates = sorting((1,), width=8, depth=2), []
+    optimizer = torch.optim.Adam(critic.parameters(), lr=0.03)
+    for _ in range(100):
         optimizer.zero_grad()
         game = Batch(critic=critic, real=real, fake=fake)
         loss = game.fake_scores.mean() - game.real_scores.mean()
@@ -244,6 +251,10 @@ def test_a_critic_without_layers_is_refused():
 def test_a_recipe_with_convolutions_is_refused_with_a_remedy(tmp_path):
     with pytest.raises(IncompatibleParts, match="--critic groupsort"):
         zoo.train("wgan-groupsort", dataset="digits", critic="dcgan", out=tmp_path, device="cpu")
+
+
+def test_dropout_that_leaves_nothing_out_is_no_hindrance():
+    constrained(nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.0), nn.Linear(4, 1)))
 
 
 def test_perceptrons_of_other_activations_are_taken():

@@ -23,7 +23,7 @@ _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropou
 
 
 class Consistency(LipschitzConstraint):
-    """weight * E max(0, d(D(x'), D(x'')) + feature_weight * d(D_(x'), D_(x'')) - margin) over real samples (eq. 5).
+    """weight * E max(0, d(D(x'), D(x'')) + feature_weight * d(D_(x'), D_(x'')) - margin) over real samples.
 
     x' and x'' are a real sample in two passes of the critic with different dropout, D_ are the critic's features. It
     bounds slopes near the data, where a gradient penalty between real and fake seldom looks, and is used beside one.

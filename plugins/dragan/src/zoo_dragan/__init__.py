@@ -15,7 +15,7 @@ _NOISE = Setting("one-sided: x + s/2 u; segment: x + a s/2 u (the authors' code)
 
 
 class Dragan(LipschitzConstraint):
-    """weight * E (|grad D(x + noise)| - slope)^2: slopes near the real samples, and nowhere else (section 2.3).
+    """weight * E (|grad D(x + noise)| - slope)^2: slopes near the real samples, and nowhere else.
 
     The noise is made of u, uniform on [0, 1) for every number of a sample, and s, the standard deviation of all
     numbers in a batch: of the batch of the step before, so that it is the same for all parts of a batch. In the first

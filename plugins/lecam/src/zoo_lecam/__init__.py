@@ -15,7 +15,7 @@ class LeCam(LipschitzConstraint):
     """Holds the scores of each side near a moving average of the other side's, so that a critic is never too sure.
 
     With a_R and a_F the averages of the real and the fake scores, the paper has
-    weight * (E (D(x) - a_F)^2 + E (D(y) - a_R)^2) (eq. 4); the authors' code, and so their figures, penalise only real
+    weight * (E (D(x) - a_F)^2 + E (D(y) - a_R)^2); the authors' code, and so their figures, penalise only real
     scores above a_F and fake ones below a_R. Under the paper's form and fixed a_R = -a_F = a the Wasserstein
     loss's best critic shows (1 / (2 weight) - a) times the LeCam divergence, the integral of (p - q)^2 / (p + q).
 

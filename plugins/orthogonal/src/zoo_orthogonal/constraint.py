@@ -1,4 +1,4 @@
-"""Weights that are orthonormal whatever an optimiser does (Anil et al., 2019, section 4.2)."""
+"""Weights that are orthonormal whatever an optimiser does (Anil et al., 2019, arXiv 1811.05381)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from torch.nn.utils.parametrize import register_parametrization
 from zoo import IncompatibleParts, LipschitzConstraint, Setting
 
 _STEEPER = (
-    *(nn.SiLU, nn.GELU, nn.Mish, nn.Hardswish, nn.SELU, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
-    *(nn.AlphaDropout, nn.FeatureAlphaDropout, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm),
-    *(nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.LocalResponseNorm),
+    *(nn.SiLU, nn.GELU, nn.Mish, nn.Hardswish, nn.SELU, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
+    *(nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
 )
-"""Layers of torch without weights that may be steeper than 1."""
+"""Layers of torch that may be steeper than 1 without having weights."""
 
 
 class Orthogonal(LipschitzConstraint):
     """Every weight of a critic of linear layers is orthonormal, so that the critic's slope is at most 1.
 
-    A weight W is made orthonormal by Bjorck's iteration W <- 3/2 W - 1/2 W W' W (eq. 8, of first order), whose
+    A weight W is made orthonormal by Bjorck's iteration W <- 3/2 W - 1/2 W W' W (of first order), whose
     singular values rise to 1 and never above it: few iterations make slopes smaller, and break nothing. Where layers
     do not widen and activations keep the norm of gradients, as GroupSort's do, slopes are 1 everywhere.
 
@@ -61,6 +60,7 @@ def _is_linear(name: str, module: nn.Module) -> bool:
     if type(module) is nn.Linear and all(parameter.requires_grad for parameter in own):
         return True
     steep = max(getattr(module, "alpha", 0.0), getattr(module, "negative_slope", 0.0)) > 1
+    steep |= isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
     if own or steep or isinstance(module, _STEEPER):
         raise IncompatibleParts(
             f"orthogonal bounds the slope of a critic by making linear layers orthonormal, and {name or 'the critic'} "

@@ -1,4 +1,4 @@
-"""The GroupSort activation, and a perceptron of it (Anil et al., 2019, section 4.1)."""
+"""The GroupSort activation, and a perceptron of it (Anil et al., 2019, arXiv 1811.05381)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class GroupSort(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """The sorted values."""
-        return values.unflatten(1, (-1, self.size)).sort(dim=2).values.flatten(1)
+        groups = values.view(len(values), -1, self.size)
+        return groups.sort(dim=2).values.flatten(1)
 
 
 class GroupSortCritic(Critic):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated
+from typing import Annotated, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ _LAYERS = (nn.Linear, nn.Embedding, *_CONVOLUTIONS)
 
 
 class SpectralNorm(LipschitzConstraint):
-    """Every trained weight W of the critic is divided by its largest singular value (section 2.1, eq. 8).
+    """Every trained weight W of the critic is divided by its largest singular value (eq. 8).
 
     A convolution's W is its kernel as a matrix of (outputs, inputs * height * width), as in the paper. That is not the
     convolution's own norm, which may be larger, by at most the root of height * width for stride 1. So the slope of
@@ -41,13 +41,13 @@ class SpectralNorm(LipschitzConstraint):
             IncompatibleParts: There is no such layer, or a weight is 0, which no factor makes 1.
         """
         layers = dict(_trained(critic))
-        zero = [name for name, layer in layers.items() if not bool(layer.weight.any())]
+        zero = [name for name, layer in layers.items() if not bool(layer.get_parameter("weight").any())]
         if not layers or zero:
             why = f"its layer {zero[0]} has weights of 0" if zero else "it has no trained linear or convolutional layer"
             raise IncompatibleParts(f"spectral-norm cannot normalise this critic: {why}; use another constraint.")
         for layer in layers.values():
             spectral_norm(layer, n_power_iterations=self.iterations)
-            found = layer.parametrizations["weight"]
+            found = cast(nn.ModuleList, layer.get_submodule("parametrizations.weight"))
             found[0] = _InFull(found[0])
 
 
