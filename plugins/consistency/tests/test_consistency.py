@@ -29,7 +29,7 @@ def drawn(*shape, seed=0):
 class Passes(Critic):
     """Scores and features that are given for each pass, and what it was asked in each."""
 
-    features = 3
+    feature_size = 3
 
     def __init__(self, *passes):
         super().__init__()
@@ -46,13 +46,13 @@ class Dropping(Critic):
     def __init__(self, dropout, features=8, width=8):
         super().__init__()
         torch.manual_seed(0)
-        self.features = features
+        self.feature_size = features
         self.hidden = nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Dropout(dropout))
         self.score = nn.Linear(width, 1)
 
     def forward(self, samples, condition=None):
         hidden = self.hidden(samples)
-        return Scores(self.score(hidden).squeeze(1), hidden if self.features else None)
+        return Scores(self.score(hidden).squeeze(1), hidden if self.feature_size else None)
 
 
 def passes(n=20, patches=()):
@@ -120,7 +120,7 @@ class Linear(Critic):
 
     def __init__(self, weight, share):
         super().__init__()
-        self.weight, self.dropout, self.features = weight, nn.Dropout(share), len(weight)
+        self.weight, self.dropout, self.feature_size = weight, nn.Dropout(share), len(weight)
 
     def forward(self, samples, condition=None):
         dropped = self.dropout(samples)

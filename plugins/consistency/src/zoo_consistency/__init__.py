@@ -54,9 +54,9 @@ class Consistency(LipschitzConstraint):
                 "consistency compares two passes of the critic with different dropout, and this critic has none; "
                 "say --set critic.dropout=0.5, or take a critic that has it."
             )
-        if self.feature_weight and getattr(critic, "features", None) is None:
+        if self.feature_weight and getattr(critic, "feature_size", None) is None:
             raise IncompatibleParts(
-                "consistency compares the critic's features, and this critic returns none (Critic.features); "
+                "consistency compares the critic's features, and this critic returns none (Critic.feature_size); "
                 "say --set lipschitz_constraint.consistency.feature_weight=0 to compare scores alone."
             )
 
