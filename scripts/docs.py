@@ -20,8 +20,9 @@ from zoo.index import Index
 from zoo.plugins import Plugins
 
 BASES = (
-    *("Batch", "Generator", "Critic", "Scores", "LipschitzConstraint", "Distance", "Backbone", "Stage", "Classifier"),
-    *("Dataset", "ArrayDataset", "Density", "Metric", "Evidence", "Sample"),
+    *("Batch", "Generator", "Critic", "Scores", "LipschitzConstraint", "Distance", "Objective", "Backbone", "Stage"),
+    "Classifier",
+    *("Dataset", "ArrayDataset", "Translations", "Density", "Metric", "Evidence", "Sample"),
     *("Procedure", "Adversarial", "Want", "About", "Parts", "Phase", "Layer", "Variant", "Setting", "Draws"),
 )
 

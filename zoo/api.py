@@ -11,10 +11,11 @@ from typing import Any, Literal
 import torch
 
 from zoo.checkpoints import VALIDATION
-from zoo.checks import check, check_split
+from zoo.checks import check
 from zoo.components import Dataset
 from zoo.compose import Composition, compose
 from zoo.devices import joined
+from zoo.dividing import check_split
 from zoo.errors import BadRun, UsageError
 from zoo.fit import Fit, Outcome, Row
 from zoo.folder import Folder, Onlooker

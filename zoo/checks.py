@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from zoo.batch import Batch
-from zoo.components import ArrayDataset, Distance, LipschitzConstraint, is_conditional, overrides
+from zoo.components import ArrayDataset, is_conditional, overrides
 from zoo.compose import Composition
+from zoo.dividing import PROBE, check_even, check_means, random_condition, unchanged
 from zoo.draws import Draws
 from zoo.errors import BadData, IncompatibleParts
-from zoo.processes import Group
 from zoo.samples import Scores, mean_over_patches
-from zoo.sets import CPU, OverSet, is_mean, is_mean_of_halves, is_over_set
-
-PROBE = 4
-"""Samples that are measured with."""
 
 
 def check(composition: Composition, allow_incompatible: bool = False) -> None:
@@ -39,7 +34,7 @@ def check(composition: Composition, allow_incompatible: bool = False) -> None:
     if "generator" not in composition.networks:
         return
     n = _probe_size(composition)
-    with _unchanged(composition), _explained(n):
+    with unchanged(composition), _explained(n):
         fake = _check_generator(composition)
         if "critic" in composition.networks:
             _check_scores(composition, fake)
@@ -49,37 +44,7 @@ def check(composition: Composition, allow_incompatible: bool = False) -> None:
             _check_independence(composition, penalised)
         for phase in composition.phases:
             phase.loss(_probe_batch(composition))
-    _check_means(composition)
-
-
-def check_split(composition: Composition) -> None:
-    """Checks that a batch may be split, among processes and in micro-batches, as asked: part of `check`.
-
-    Raises:
-        BadData: It cannot be split in equal parts.
-        IncompatibleParts: A loss or a penalty is no mean over samples, so that the parts' gradients do not add up.
-    """
-    _check_even(composition)
-    _check_means(composition)
-
-
-def _check_even(composition: Composition) -> None:
-    train, group = composition.training.train, composition.group
-    parts = train.micro_batches * group.size
-    if train.batch_size % parts:
-        among = f" in each of {group.size} processes" if group.size > 1 else ""
-        raise BadData(
-            f"a batch of {train.batch_size} cannot be split in {train.micro_batches} equal micro-batches{among}; "
-            f"use a --batch-size that is a multiple of {parts}."
-        )
-
-
-def _check_means(composition: Composition) -> None:
-    train, group = composition.training.train, composition.group
-    if train.micro_batches > 1 and composition.parts.distance is not None:
-        _check_mean(composition.parts.distance)
-    if train.micro_batches * group.size > 1:
-        _check_mean_penalties(composition)
+    check_means(composition)
 
 
 def _probe_size(composition: Composition) -> int:
@@ -104,7 +69,7 @@ def _check_batch_size(composition: Composition) -> None:
             f"a batch of {train.batch_size} is larger than the data set, of which {size} samples are trained on; "
             f"use --batch-size {size} or less."
         )
-    _check_even(composition)
+    check_even(composition)
 
 
 def _check_augmentation(composition: Composition) -> None:
@@ -161,20 +126,12 @@ def generate(composition: Composition, n: int, draws: Draws) -> Tensor:
 
 
 def _condition(composition: Composition, n: int, draws: Draws) -> Tensor:
-    condition = _condition_if_any(composition, n, draws)
+    condition = random_condition(composition, n, draws)
     if condition is None:
         raise IncompatibleParts(
             "a part is conditional, but the data set has no labels, and no sources that samples are made from."
         )
     return condition
-
-
-def _condition_if_any(composition: Composition, n: int, draws: Draws) -> Tensor | None:
-    """Random labels `(n,)` or sources `(n, *source)`; None where the data have neither."""
-    dataset = composition.dataset
-    if dataset.source is not None:
-        return torch.tanh(draws.randn(n, *dataset.source))
-    return None if dataset.classes is None else draws.randint(dataset.classes, n)
 
 
 def _check_scores(composition: Composition, fake: Tensor) -> None:
@@ -224,7 +181,7 @@ def _penalised_by_sample(composition: Composition) -> list[str]:
 
 def _probe_batch(composition: Composition) -> Batch:
     n, draws = _probe_size(composition), Draws(1, composition.device)
-    given = _condition_if_any(composition, n, draws)
+    given = random_condition(composition, n, draws)
     real, fake = (torch.tanh(draws.randn(n, *composition.dataset.shape)) for _ in range(2))
     z = composition.parts["generator"].latent(n, draws)  # type: ignore[operator]
     return composition.batch(real=real, fake=fake, z=z, real_condition=given, fake_condition=given, draws=draws)
@@ -246,70 +203,3 @@ def _check_independence(composition: Composition, penalised: list[str]) -> None:
                 "Use critic.norm = 'none', 'layer' or 'instance' ('frozen' or 'group' for backbone-heads), "
                 "or --allow-incompatible to go on."
             )
-
-
-def _check_mean(distance: Distance) -> None:
-    """Gradient accumulation needs losses that are means over samples; this measures whether they are."""
-    if isinstance(distance, OverSet) or is_over_set(distance):
-        named = distance.distance if isinstance(distance, OverSet) else distance
-        raise IncompatibleParts(
-            f"{type(named).__name__} is no mean over samples, so gradients of micro-batches do not add up "
-            "to the batch's; use train.micro_batches = 1."
-        )
-
-
-def _check_mean_penalties(composition: Composition) -> None:
-    """The same of penalties."""
-    for name, constraint in composition.parts.constraints.items():
-        if overrides(constraint, "penalty") and not _is_mean_penalty(composition, constraint):
-            raise IncompatibleParts(
-                f"the penalty of {name} is no mean over samples, so those of parts of a batch do not add up to "
-                "the batch's; use one process and train.micro_batches = 1."
-            )
-
-
-def _is_mean_penalty(composition: Composition, constraint: LipschitzConstraint) -> bool:
-    """Measured where slopes differ much from sample to sample, as a new critic's do not; if it can be asked there."""
-    try:
-        return is_mean_of_halves(copy.deepcopy(constraint).to(CPU).penalty, composition.dataset.shape, bend=1.0)
-    except Exception:  # It wants the recipe's own critic, perhaps: its features, or several heads.
-        return _is_mean_of_own(composition, constraint)
-
-
-def _is_mean_of_own(composition: Composition, constraint: LipschitzConstraint) -> bool:
-    """With the recipe's own critic in evaluation mode, in which samples do not meet."""
-    critic = composition.parts.networks.get("critic")
-    if critic is None:
-        return True
-    training = critic.training
-    try:
-        critic.eval()
-        with _unchanged(composition):
-            games = [list(_part(composition, group).heads()) for group in (Group(), Group(0, 2), Group(1, 2))]
-            return all(
-                is_mean(constraint.penalty, whole, halves, tolerance=1e-2)
-                for whole, *halves in zip(*games, strict=True)
-            )
-    finally:
-        critic.train(training)
-
-
-def _part(composition: Composition, group: Group) -> Batch:
-    """The rows of one of two processes, or the whole, of one batch of random points."""
-    draws = Draws(5, composition.device, group)
-    n, shape = 2 * PROBE * composition.procedure.packed // group.size, composition.dataset.shape
-    given = _condition_if_any(composition, n, draws)
-    real, fake = (composition.seen(torch.tanh(draws.randn(n, *shape))) for _ in range(2))
-    critic = composition.parts["critic"]
-    return Batch(critic=critic, real=real, fake=fake, real_condition=given, fake_condition=given, draws=draws)
-
-
-@contextlib.contextmanager
-def _unchanged(composition: Composition) -> Iterator[None]:
-    networks = list(composition.networks.values())
-    buffers = [(buffer, buffer.clone()) for network in networks for buffer in network.buffers()]
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        yield
-    with torch.no_grad():
-        for buffer, before in buffers:
-            buffer.copy_(before)

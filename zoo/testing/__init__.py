@@ -18,6 +18,7 @@ from zoo.testing import (  # noqa: F401 - each registers its checks, in this ord
     constraint_checks,
     slope_checks,
     term_checks,
+    objective_checks,
     network_checks,
     generator_checks,
     critic_checks,
@@ -45,6 +46,7 @@ from zoo.testing.kit import (
     check_lipschitz_constraint,
     check_metric,
     check_network,
+    check_objective,
     check_procedure,
     check_variant,
 )
@@ -69,6 +71,7 @@ __all__ = [
     "check_lipschitz_constraint",
     "check_metric",
     "check_network",
+    "check_objective",
     "check_procedure",
     "check_variant",
 ]
