@@ -63,7 +63,7 @@ class Handwritten(ABC):
             parameter.requires_grad_(False)
         self.generator_optimizer.zero_grad(set_to_none=True)
         z = self.generator.latent(self.batch_size, self.draws)
-        self.generator_loss(self.critic(self.generator(z))).backward(inputs=self.generator_parameters)
+        self.generator_loss(self.scores(self.generator(z))).backward(inputs=self.generator_parameters)
         self.generator_optimizer.step()
 
     def fake(self) -> Tensor:
@@ -72,6 +72,11 @@ class Handwritten(ABC):
         with torch.no_grad():
             samples: Tensor = self.generator(z)
         return samples
+
+    def scores(self, samples: Tensor) -> Tensor:
+        """The critic's scores `(N,)`; its features are of no use here."""
+        values: Tensor = self.critic(samples).values
+        return values
 
     def real(self) -> Tensor:
         """Real samples."""
@@ -92,12 +97,12 @@ class HandwrittenWGANGP(Handwritten):
     def critic_loss(self) -> Tensor:
         """E f(y) - E f(x) + weight * E (|grad f| - 1)^2 on points between x and y."""
         fake = self.fake()
-        fake_mean = self.critic(fake).mean()
+        fake_mean = self.scores(fake).mean()
         real = self.real()
-        loss = fake_mean - self.critic(real).mean()
+        loss = fake_mean - self.scores(real).mean()
         share = self.draws.rand(len(real)).view(-1, *[1] * (real.ndim - 1))
         between = torch.lerp(fake, real, share).requires_grad_()
-        (gradient,) = torch.autograd.grad(self.critic(between).sum(), between, create_graph=True)
+        (gradient,) = torch.autograd.grad(self.scores(between).sum(), between, create_graph=True)
         excess = torch.linalg.vector_norm(gradient.flatten(1), dim=1) - 1.0
         return loss + self.weight * excess.square().mean()
 
@@ -111,9 +116,9 @@ class HandwrittenR1(Handwritten):
 
     def critic_loss(self) -> Tensor:
         """E softplus(-D(x)) + E softplus(D(y)) + weight / 2 * E |grad D(x)|^2."""
-        fake_scores = self.critic(self.fake())
+        fake_scores = self.scores(self.fake())
         real = self.real().requires_grad_()
-        real_scores = self.critic(real)
+        real_scores = self.scores(real)
         loss = softplus(-real_scores).mean() + softplus(fake_scores).mean()
         (gradient,) = torch.autograd.grad(real_scores.sum(), real, create_graph=True)
         return loss + self.weight / 2 * gradient.flatten(1).square().sum(1).mean()

@@ -62,10 +62,15 @@ class Naive(ABC):
             self.critic_optimizer.step()
             self.losses.append(loss.item())
         self.generator_optimizer.zero_grad()
-        loss = self.generator_loss(self.critic(self.generator(z)))
+        loss = self.generator_loss(self.scores(self.generator(z)))
         loss.backward()
         self.generator_optimizer.step()
         self.losses.append(loss.item())
+
+    def scores(self, samples: Tensor) -> Tensor:
+        """The critic's scores `(N,)`; its features are of no use here."""
+        values: Tensor = self.critic(samples).values
+        return values
 
     def real(self) -> Tensor:
         """The next batch of real samples."""
@@ -95,7 +100,7 @@ class NaiveWGANGP(Naive):
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """- E f(x) + E f(y) + weight * E (|grad f| - 1)^2 between x and y."""
-        loss = -torch.mean(self.critic(real)) + torch.mean(self.critic(fake))
+        loss = -torch.mean(self.scores(real)) + torch.mean(self.scores(fake))
         return loss + self.weight * self.penalty(real.data, fake.data)
 
     def penalty(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -103,7 +108,7 @@ class NaiveWGANGP(Naive):
         share = np.random.random((len(real), *[1] * (real.ndim - 1)))
         alpha = torch.tensor(share, dtype=torch.float32).to(self.device)
         between = (alpha * real + ((1 - alpha) * fake)).requires_grad_(True)
-        scores = self.critic(between)
+        scores = self.scores(between)
         gradients = torch.autograd.grad(
             outputs=scores,
             inputs=between,
@@ -125,9 +130,9 @@ class NaiveR1(Naive):
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """E softplus(-D(x)) + E softplus(D(y)) + weight / 2 * E |grad D(x)|^2."""
-        loss = torch.mean(softplus(-self.critic(real))) + torch.mean(softplus(self.critic(fake)))
+        loss = torch.mean(softplus(-self.scores(real))) + torch.mean(softplus(self.scores(fake)))
         points = real.detach().requires_grad_(True)
-        gradients = torch.autograd.grad(self.critic(points).sum(), points, create_graph=True)[0]
+        gradients = torch.autograd.grad(self.scores(points).sum(), points, create_graph=True)[0]
         return loss + self.weight / 2 * (gradients.reshape(len(points), -1).norm(2, dim=1) ** 2).mean()
 
     def generator_loss(self, scores: Tensor) -> Tensor:

@@ -411,6 +411,8 @@ def test_the_command_prints_a_table_and_writes_a_picture(tmp_path):
     written = json.loads((tmp_path / "out" / "layers.json").read_text())
     printed = json.loads(CliRunner().invoke(command, [*options, "--json"], catch_exceptions=False).output)
     assert printed == {**written, "files": []}
+    assert not printed["learnt"]
+    assert "The weights are random" in done.output
     best = max(printed["layers"], key=lambda each: each["means"]["retrieval_map"])
     assert printed["search_by"] == best["layer"]
     assert f"Search by {best['layer']}: " in done.output
@@ -422,5 +424,6 @@ def test_before_and_after_stand_one_below_the_other(tmp_path):
     done = CliRunner().invoke(
         command, [tuned(tmp_path, steps=2), "--seeds", "1", "--device", "cpu"], catch_exceptions=False
     )
+    assert "The weights are random" not in done.output
     words = [line.split()[:2] for line in done.output.splitlines()[1:5]]
     assert words == [["act1", "before"], ["act1", "after"], ["layer1", "before"], ["layer1", "after"]]

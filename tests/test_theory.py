@@ -214,7 +214,7 @@ def test_no_normalisation_and_layer_normalisation_are_accepted_with_a_penalty(ki
     draws, shape = Draws(0), KINDS[kind].shape
     real, fake = draws.randn(8, *shape).requires_grad_(), draws.randn(8, *shape)
     value = composition.parts.constraints["gradient-penalty"].penalty(composition.batch(real=real, fake=fake))
-    (by_each,) = torch.autograd.grad(composition.parts["critic"](real)[0], real)
+    (by_each,) = torch.autograd.grad(composition.parts["critic"](real).values[0], real)
     assert value > 0
     assert by_each[0].any()
     assert not by_each[1:].any()

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from zoo.tuning.study import LayerFigures, Study
 
 
+RANDOM = (
+    "The weights are random: these are the figures of a network that has learnt nothing. For trained ones say --set "
+    "backbone.checkpoint=FILE or backbone.pretrained=true, or name a run.\n"
+)
+
+
 @click.command()
 @click.argument("backbone", metavar="BACKBONE|RUN")
 @click.option("--dataset", help="Data set with labels, such as digits, image-folder:PATH; a RUN's own if not said.")
@@ -93,7 +99,8 @@ def _print(study: Study) -> None:
     click.echo(
         f"\nSamples of {study.dataset}: {study.which}.\n{study.train} to learn from, {study.test} to test with, halved "
         f"{halved}; {study.pool} pooling.\n"
-        f"Search by {study.search_by.layer}: its retrieval mAP is the highest.\n{_advice(study)}"
+        + ("" if study.learnt else RANDOM)
+        + f"Search by {study.search_by.layer}: its retrieval mAP is the highest.\n{_advice(study)}"
     )
 
 

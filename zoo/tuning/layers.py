@@ -94,6 +94,7 @@ def study_layers(
         seeds=seeds,
         chance=chance(splits[0].labels(splits[0].test)),
         layers=_measured(stand, splits, pool, blocks),
+        learnt=stand.run is not None or not stand.backbone.random,
     )
 
 

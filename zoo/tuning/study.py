@@ -59,6 +59,7 @@ class Study:
         seeds: How many splits.
         chance: What features that say nothing get: accuracy, and retrieval mAP.
         layers: The layers, from the first to the last, those `before` first.
+        learnt: Whether the weights that the backbone has now have learnt anything; else they are random.
     """
 
     backbone: str
@@ -70,6 +71,7 @@ class Study:
     seeds: int
     chance: tuple[float, float]
     layers: list[LayerFigures]
+    learnt: bool = True
 
     def of(self, weights: str, *, stages_only: bool = False) -> list[LayerFigures]:
         """The layers with one kind of weights; only the stages, without blocks, if asked for."""

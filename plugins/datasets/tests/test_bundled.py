@@ -49,6 +49,18 @@ def test_faces_are_the_first_half_of_the_file():
     assert torch.allclose(data.samples[:, 0] / 2 + 0.5, stored[:100], atol=1e-6)
 
 
+def test_with_background_faces_are_labelled():
+    data = faces(background=True)
+    assert (data.samples.shape, data.classes, data.class_names) == ((200, 1, 25, 25), 2, ["background", "face"])
+    assert data.labels.tolist() == [1] * 100 + [0] * 100
+    torch.testing.assert_close(data.samples[:100], faces().samples)
+    template = data.samples[:50].mean(0).flatten()
+    alike = torch.cosine_similarity(
+        data.samples.flatten(1) - data.samples.flatten(1).mean(1, keepdim=True), (template - template.mean())[None]
+    )
+    assert ((alike > 0.25).long() == data.labels).float().mean() > 0.9
+
+
 def test_faces_look_alike_and_the_background_does_not():
     """Their mean face explains faces it has not seen; the left-out half has no such mean."""
     stored = torch.from_numpy(bundled._lfw_subset()).float().flatten(1)

@@ -46,7 +46,7 @@ def samples(shares, n=40):
 
 def test_the_metadata_declare_what_the_hooks_return():
     declared = {(e.group.rpartition(".")[2], e.name) for e in distribution("zoo-hinge").entry_points}
-    assert declared == {("distance", name) for name in zoo_hinge.distance()}
+    assert declared == {("distance", "hinge")} | {("variant", name) for name in zoo_hinge.variant()}
 
 
 def test_losses_are_the_means_of_the_papers_formulas():

@@ -78,7 +78,7 @@ def test_mlp_has_depth_hidden_layers_of_the_given_width(depth):
 def test_mlp_of_depth_0_is_linear():
     critic = MLPCritic((3,), depth=0)
     x, y = torch.randn(2, 5, 3)
-    assert torch.allclose(critic(2 * x - y), 2 * critic(x) - critic(y), atol=1e-5)
+    assert torch.allclose(critic(2 * x - y).values, 2 * critic(x).values - critic(y).values, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_mlp_uses_the_activation_asked_for(activation, function):
     critic = MLPCritic((3,), width=4, depth=1, activation=activation)
     first, last = (m for m in critic.modules() if isinstance(m, nn.Linear))
     x = torch.randn(6, 3)
-    assert torch.allclose(critic(x), last(function(first(x)))[:, 0], atol=1e-6)
+    assert torch.allclose(critic(x).values, last(function(first(x)))[:, 0], atol=1e-6)
 
 
 def test_mlp_has_he_weights_in_hidden_layers_and_xavier_weights_in_the_last():
@@ -239,7 +239,7 @@ def test_resnet_pools_by_mean_or_by_sum():
     total.load_state_dict(mean.state_dict())
     images = torch.randn(3, 1, 32, 32)
     # The biases are still 0, and so 8x8 sums are 64 times the means.
-    assert torch.allclose(total(images), 64 * mean(images), rtol=1e-4, atol=1e-4)
+    assert torch.allclose(total(images).values, 64 * mean(images).values, rtol=1e-4, atol=1e-4)
 
 
 MLP = {"width": 512, "depth": 3, "activation": "relu", "norm": "none"}
@@ -249,11 +249,11 @@ MLP = {"width": 512, "depth": 3, "activation": "relu", "norm": "none"}
     ("network", "settings"),
     [
         (MLPGenerator, MLP | {"latent_dim": 128, "components": 1, "component_width": 0.2}),
-        (MLPCritic, MLP | {"waves": 0}),
+        (MLPCritic, MLP | {"waves": 0, "dropout": 0.0}),
         (DCGANGenerator, {"width": 64, "norm": "batch", "latent_dim": 128, "init": "paper"}),
-        (DCGANCritic, {"width": 64, "norm": "none", "init": "paper"}),
+        (DCGANCritic, {"width": 64, "norm": "none", "init": "paper", "dropout": 0.0}),
         (ResNetGenerator, {"width": 64, "norm": "batch", "latent_dim": 128}),
-        (ResNetCritic, {"width": 64, "norm": "none", "pooling": "mean"}),
+        (ResNetCritic, {"width": 64, "norm": "none", "pooling": "mean", "dropout": 0.0}),
     ],
 )
 def test_settings_are_keyword_only_with_these_defaults(network, settings):

@@ -83,7 +83,7 @@ def test_a_maxout_critic_is_the_largest_of_five_linear_functions_a_unit():
     x = torch.randn(6, 3, dtype=torch.float64)
     rows = first.weight.view(4, 5, 3), first.bias.view(4, 5)
     hidden = (torch.einsum("nd,upd->nup", x, rows[0]) + rows[1]).max(2).values
-    torch.testing.assert_close(critic(x), hidden @ last.weight[0] + last.bias)
+    torch.testing.assert_close(critic(x).values, hidden @ last.weight[0] + last.bias)
 
 
 def test_pacgans_critic_has_the_size_of_three_maxout_layers_of_200_units():
@@ -95,6 +95,6 @@ def test_pacgans_critic_has_the_size_of_three_maxout_layers_of_200_units():
 def test_the_penalty_of_a_maxout_critic_has_finite_derivatives_where_all_pieces_are_equal():
     critic = MLPCritic((2,), width=4, depth=2, activation="maxout").double()
     points = torch.zeros(3, 2, dtype=torch.float64, requires_grad=True)
-    (slopes,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
+    (slopes,) = torch.autograd.grad(critic(points).values.sum(), points, create_graph=True)
     slopes.square().sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in critic.parameters())

@@ -71,7 +71,7 @@ def test_generators_make_samples_and_all_their_parameters_learn(name, shape, nor
 def test_critics_score_samples_and_all_their_parameters_learn(name, shape, norm):
     critic = built(CRITICS, name, shape, norm=norm).double()
     assert isinstance(critic, Critic)
-    scores = critic(drawn(3, *shape, dtype=torch.float64))
+    scores = critic(drawn(3, *shape, dtype=torch.float64)).values
     assert scores.shape == (3,)
     assert_every_parameter_learns(critic, scores)
 
@@ -80,7 +80,7 @@ def test_critics_score_samples_and_all_their_parameters_learn(name, shape, norm)
 def test_only_batch_norm_makes_a_score_depend_on_other_samples(name, shape, norm):
     critic = built(CRITICS, name, shape, norm=norm).double()
     samples = drawn(2, *shape, dtype=torch.float64).requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(samples)[0], samples)
+    (gradient,) = torch.autograd.grad(critic(samples).values[0], samples)
     assert gradient[0].abs().max() > 0
     assert (gradient[1].abs().max() > 0) == (norm == "batch")
 
@@ -91,7 +91,7 @@ def test_every_pixel_is_made_and_scored(name, shape):
     generator, critic = built(GENERATORS, name, shape).double(), built(CRITICS, name, shape).double()
     images = generator(drawn(8, 128, dtype=torch.float64))
     assert images.std(0).min() > 0
-    (gradient,) = torch.autograd.grad(critic(images).sum(), images)
+    (gradient,) = torch.autograd.grad(critic(images).values.sum(), images)
     assert gradient.abs().amax(0).min() > 0
 
 
@@ -117,7 +117,7 @@ def test_a_gradient_penalty_can_be_differentiated(name, norm):
     def penalty(step):
         with torch.no_grad():
             weight.add_(direction, alpha=step)
-        (gradients,) = torch.autograd.grad(critic(samples).sum(), samples, create_graph=True)
+        (gradients,) = torch.autograd.grad(critic(samples).values.sum(), samples, create_graph=True)
         return (gradients.flatten(1).norm(dim=1) - 1).square().mean()
 
     (gradient,) = torch.autograd.grad(penalty(0), weight)
@@ -144,7 +144,7 @@ def test_copies_and_pickles_compute_the_same_and_share_nothing(name, norm):
     z = drawn(3, 128)
     for remade in (copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))):
         twin, judge = remade(generator), remade(critic)
-        assert torch.equal(judge(twin(z)), critic(generator(z)))
+        assert torch.equal(judge(twin(z)).values, critic(generator(z)).values)
         with torch.no_grad():
             next(twin.parameters()).add_(1)
         assert not torch.equal(twin(z), generator(z))
@@ -157,11 +157,11 @@ def test_bf16_autocast_on_channels_last_agrees_with_fp32(name, norm, device):
     generator, critic = (built(networks, name, shape, norm=norm).to(device) for networks in (GENERATORS, CRITICS))
     z = drawn(8, 128).to(device)
     images = generator(z)
-    scores = critic(images)
+    scores = critic(images).values
     generator, critic = (network.to(memory_format=torch.channels_last) for network in (generator, critic))
     with torch.autocast(device, torch.bfloat16):
         low_images = generator(z)
-        low_scores = critic(images.contiguous(memory_format=torch.channels_last))
+        low_scores = critic(images.contiguous(memory_format=torch.channels_last)).values
     assert low_images.dtype == low_scores.dtype == torch.bfloat16
     assert low_scores.shape == (8,)
     assert torch.allclose(low_images.float(), images, atol=0.05)
@@ -185,3 +185,45 @@ def test_bf16_autocast_on_channels_last_agrees_with_fp32(name, norm, device):
 def test_shapes_out_of_the_limits_are_refused(networks, name, shape, message):
     with pytest.raises(IncompatibleParts, match=f"^{name} {message}"):
         networks[name](shape, width=2)
+
+
+FEATURE_SIZES = [
+    ("mlp", (1, 9, 11), {"width": 32}, 32),
+    ("mlp", (3,), {"depth": 0, "waves": 4}, 3 + 2 * 4),
+    ("mlp", (3,), {"width": 32, "activation": "maxout"}, 32),
+    ("dcgan", (1, 8, 8), {"width": 5}, 10 * 2 * 2),
+    ("dcgan", (2, 25, 33), {"width": 5}, 10 * 6 * 8),
+    ("resnet", (1, 8, 8), {"width": 5}, 5),
+    ("resnet", (3, 96, 96), {"width": 2, "pooling": "sum"}, 16),
+]
+
+
+@pytest.mark.parametrize(("name", "shape", "settings", "size"), FEATURE_SIZES)
+def test_features_are_flat_and_the_score_is_linear_in_them(name, shape, settings, size):
+    torch.manual_seed(0)
+    critic = CRITICS[name](shape, **settings).double()
+    found = critic(drawn(size + 40, *shape, dtype=torch.float64))
+    assert found.features.shape == (size + 40, size)
+    assert critic.feature_size == size
+    last = [module for module in critic.modules() if isinstance(module, torch.nn.Linear)][-1]
+    by_hand = found.features.detach().numpy() @ last.weight.detach().numpy()[0] + last.bias.item()
+    assert by_hand == pytest.approx(found.values.detach().numpy(), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", CRITICS)
+def test_dropout_leaves_out_its_share_in_training_alone_and_changes_neither_weights_nor_their_names(name):
+    plain, thinned = (built(CRITICS, name, (1, 8, 8), dropout=share) for share in (0.0, 0.25))
+    assert list(plain.state_dict()) == list(thinned.state_dict())
+    assert all(
+        torch.equal(a, b) for a, b in zip(plain.state_dict().values(), thinned.state_dict().values(), strict=True)
+    )
+    left_out = []
+    for module in thinned.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.register_forward_hook(lambda _m, i, o: left_out.append(1 - o.count_nonzero() / i[0].count_nonzero()))
+    samples = drawn(500, 1, 8, 8)
+    assert not torch.equal(thinned(samples).values, thinned(samples).values)
+    assert left_out
+    assert left_out == pytest.approx([0.25] * len(left_out), abs=0.02)
+    assert torch.equal(thinned.eval()(samples).values, plain.eval()(samples).values)
+    assert not any(isinstance(module, torch.nn.Dropout) for module in plain.modules())

@@ -11,6 +11,7 @@ import zoo_relativistic
 from torch import nn
 
 from zoo import Batch, Critic, Generator
+from zoo.sets import is_over_set
 
 Relativistic = zoo_relativistic.distance()["relativistic"]
 DOUBLE = torch.float64
@@ -41,7 +42,9 @@ def drawn(n, seed, scale=3.0):
 
 def test_the_metadata_declare_what_the_hooks_return():
     declared = {(e.group.rpartition(".")[2], e.name) for e in distribution("zoo-relativistic").entry_points}
-    offered = {("distance", "relativistic")} | {("variant", name) for name in zoo_relativistic.variant()}
+    offered = {("distance", name) for name in zoo_relativistic.distance()} | {
+        ("variant", name) for name in zoo_relativistic.variant()
+    }
     assert declared == offered
 
 
@@ -170,3 +173,32 @@ def test_r3gan_is_the_pairing_loss_with_both_penalties_of_one_weight():
         weights = {constraint["name"]: constraint["weight"] for constraint in constraints}
         assert set(weights) == {"r1", "r2"}
         assert weights["r1"] == weights["r2"]
+
+
+def average():
+    return zoo_relativistic.distance()["relativistic-average"]()
+
+
+def test_the_average_loss_is_the_papers_cross_entropies():
+    real, fake = drawn(11, 0).requires_grad_(), drawn(11, 1).requires_grad_()
+    x, y = real.detach().numpy(), fake.detach().numpy()
+    expected = np.logaddexp(0, -(x - y.mean())).mean() + np.logaddexp(0, y - x.mean()).mean()
+    assert average().critic_loss(scored(real, fake)).item() == pytest.approx(expected, rel=1e-12)
+    exchanged = np.logaddexp(0, -(y - x.mean())).mean() + np.logaddexp(0, x - y.mean()).mean()
+    loss = average().generator_loss(scored(real, fake))
+    assert loss.item() == pytest.approx(exchanged, rel=1e-12)
+    loss.backward()
+    # A fake counts by itself, and in the mean that real samples are judged against.
+    own, others = 1 / (1 + np.exp(y - x.mean())), 1 / (1 + np.exp(y.mean() - x))
+    np.testing.assert_allclose(fake.grad.numpy(), -own / 11 - others.mean() / 11, rtol=1e-10)
+
+
+def test_where_the_critic_cannot_tell_the_average_loss_is_log_4_at_any_level():
+    for level in (0.0, -7.0, 40.0):
+        game = scored(torch.full((16,), level), torch.full((16,), level))
+        assert average().critic_loss(game).item() == pytest.approx(math.log(4))
+
+
+def test_the_average_loss_is_one_over_the_set_and_the_paired_one_is_not():
+    assert is_over_set(average())
+    assert not is_over_set(Relativistic())

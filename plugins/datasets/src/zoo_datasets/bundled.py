@@ -72,17 +72,23 @@ def _chosen(labels: Tensor, limit: int, seed: int) -> Tensor:
 def faces(
     *,
     side: Annotated[int, Setting("height and width in pixels; 25 is the original", ge=8, le=256)] = 25,
+    background: Annotated[bool, Setting("as many pictures of background too, and labels")] = False,
 ) -> ArrayDataset:
-    """100 grey faces, (1, side, side) in [-1, 1], no labels; bundled with scikit-image.
+    """100 grey faces, (1, side, side) in [-1, 1]; bundled with scikit-image.
 
-    The first half of its subset of Labeled Faces in the Wild (Huang et al., 2007); the second half, which is
-    background, is left out. The originals have 25x25 pixels; other sizes are bilinear, antialiased.
+    The first half of its subset of Labeled Faces in the Wild (Huang et al., 2007). The second half is background, and
+    is left out unless it is asked for: then labels are 0 for background and 1 for a face. The originals have 25x25
+    pixels; other sizes are bilinear, antialiased.
 
     Raises:
         MissingPackage: The installed scikit-image does not hold the file.
     """
-    images = torch.from_numpy(_lfw_subset()[:_FACES]).float() * 2 - 1
-    return ArrayDataset(_resized(images[:, None], side))
+    images = _resized(torch.from_numpy(_lfw_subset()).float()[:, None] * 2 - 1, side)
+    if not background:
+        return ArrayDataset(images[:_FACES])
+    dataset = ArrayDataset(images, torch.arange(len(images)).lt(_FACES).long())
+    dataset.class_names = ["background", "face"]
+    return dataset
 
 
 def _lfw_subset() -> np.ndarray:

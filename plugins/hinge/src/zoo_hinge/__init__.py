@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 from torch.nn.functional import relu
 
-from zoo import Batch, Distance, hookimpl
+from zoo import Batch, Distance, Variant, hookimpl, read_variants
 
 
 class Hinge(Distance):
@@ -42,3 +42,9 @@ class Hinge(Distance):
 def distance() -> Mapping[str, Callable[..., Distance]]:
     """The hinge loss."""
     return {"hinge": Hinge}
+
+
+@hookimpl
+def variant() -> Mapping[str, Variant]:
+    """The compositions of `variants.toml`."""
+    return read_variants(__file__)

@@ -11,8 +11,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from torch import Tensor, nn
 
-from zoo import Critic, Generator, Setting
+from zoo import Critic, Generator, Scores, Setting
 from zoo_networks.layers import (
+    DROPOUT,
     CentreCrop,
     Norm,
     doubled,
@@ -21,6 +22,8 @@ from zoo_networks.layers import (
     image_shape,
     initialise_as_dcgan,
     norm_layer,
+    through,
+    with_dropout,
 )
 
 Init: TypeAlias = Literal["paper", "torch"]
@@ -68,7 +71,7 @@ class DCGANGenerator(Generator):
 
 
 class DCGANCritic(Critic):
-    """4x4 convolutions of stride 2, LeakyReLU(0.2), and a linear score: images to `(N,)`.
+    """4x4 convolutions of stride 2, LeakyReLU(0.2), and a linear score `(N,)` of the last feature map.
 
     Initialised as the generator. The first convolution is never normalised, as in the paper. The others are
     not by default, unlike the paper's: `batch` makes a score depend on the other samples of the batch, which
@@ -79,6 +82,7 @@ class DCGANCritic(Critic):
         width: Channels at the largest resolution that has features; they double per lower one, up to 8 times.
         norm: Normalisation between each convolution but the first and its activation; the paper's is batch.
         init: Whose initialisation.
+        dropout: Share of the values of each feature map that are left out in training.
 
     Raises:
         IncompatibleParts: `shape` is not an image's, or a side is out of the limits.
@@ -91,17 +95,20 @@ class DCGANCritic(Critic):
         width: Annotated[int, Setting("channels at the largest resolution", ge=1)] = 64,
         norm: Annotated[Norm, Setting("normalisation before each activation")] = "none",
         init: Annotated[Init, _INIT] = "paper",
+        dropout: Annotated[float, DROPOUT] = 0.0,
     ) -> None:
         super().__init__()
         channels, sides = image_shape(shape, "dcgan")
-        self.layers = _critic_layers(channels, sides, width, norm)
+        self.layers = _critic_layers(channels, sides, width, norm, dropout)
+        self.feature_size = _feature_size(sides, width)
         if init == "paper":
             initialise_as_dcgan(self)
 
-    def forward(self, samples: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Scores `(N,)` of images `(N, *shape)`."""
-        scores: Tensor = self.layers(samples)
-        return scores.squeeze(1)
+    def forward(self, samples: Tensor, condition: Tensor | None = None) -> Scores:
+        """Scores `(N,)` of images `(N, *shape)`, and the last feature map, flat: `(N, feature_size)`."""
+        *hidden, score = self.layers
+        features = through(hidden, samples)
+        return Scores(score(features).squeeze(1), features)
 
 
 def _stages(sides: tuple[int, int]) -> int:
@@ -126,13 +133,16 @@ def _generator_layers(latent_dim: int, channels: int, sides: tuple[int, int], wi
     return layers.extend([CentreCrop(sides), nn.Tanh()])
 
 
-def _critic_layers(channels: int, sides: tuple[int, int], width: int, norm: Norm) -> nn.Sequential:
-    stages = _stages(sides)
-    widths = _widths(width, stages)
-    layers = nn.Sequential(nn.Conv2d(channels, widths[0], 4, 2, 1), nn.LeakyReLU(0.2))
+def _critic_layers(channels: int, sides: tuple[int, int], width: int, norm: Norm, dropout: float) -> nn.Sequential:
+    widths = _widths(width, _stages(sides))
+    layers = nn.Sequential(nn.Conv2d(channels, widths[0], 4, 2, 1), with_dropout(nn.LeakyReLU(0.2), dropout))
     for inputs, outputs in pairwise(widths):
         layers.append(nn.Conv2d(inputs, outputs, 4, 2, 1, bias=norm == "none"))
-        layers.extend([norm_layer(norm, outputs), nn.LeakyReLU(0.2)])
+        layers.extend([norm_layer(norm, outputs), with_dropout(nn.LeakyReLU(0.2), dropout)])
+    return layers.extend([nn.Flatten(), nn.Linear(_feature_size(sides, width), 1)])
+
+
+def _feature_size(sides: tuple[int, int], width: int) -> int:
     # A 4x4 convolution of stride 2 rounds odd sides down.
-    area = (sides[0] >> stages) * (sides[1] >> stages)
-    return layers.extend([nn.Flatten(), nn.Linear(widths[-1] * area, 1)])
+    stages = _stages(sides)
+    return _widths(width, stages)[-1] * (sides[0] >> stages) * (sides[1] >> stages)

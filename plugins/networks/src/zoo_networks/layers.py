@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Literal, TypeAlias, TypeVar
 
 from torch import Tensor, nn
 
-from zoo import IncompatibleParts
+from zoo import IncompatibleParts, Setting
 
 Norm: TypeAlias = Literal["none", "batch", "layer", "instance"]
 
 SMALLEST_SIDE, LARGEST_SIDE = 8, 256
 LARGEST_BASE = 7
 _WIDEST = 8
+
+DROPOUT = Setting("share of hidden units left out in training, between hidden layers", ge=0, lt=1)
 
 _Weighted = TypeVar("_Weighted", nn.Linear, nn.Conv2d)
 
@@ -80,6 +83,18 @@ def doubled(width: int, times: int) -> int:
     [64, 128, 256, 512, 512]
     """
     return min(width << times, width * _WIDEST)
+
+
+def through(layers: Iterable[nn.Module], values: Tensor) -> Tensor:
+    """What comes of `values` after some of a network's layers."""
+    for layer in layers:
+        values = layer(values)
+    return values
+
+
+def with_dropout(activation: nn.Module, share: float) -> nn.Module:
+    """An activation that leaves out a share of its units in training; itself for a share of 0."""
+    return nn.Sequential(activation, nn.Dropout(share)) if share else activation
 
 
 class CentreCrop(nn.Module):

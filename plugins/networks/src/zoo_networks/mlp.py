@@ -15,9 +15,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from torch import Tensor, nn
 
-from zoo import Critic, Draws, Generator, Setting
+from zoo import Critic, Draws, Generator, Scores, Setting
 from zoo_networks.fourier import FourierFeatures
-from zoo_networks.layers import Maxout, he, xavier
+from zoo_networks.layers import DROPOUT, Maxout, he, through, with_dropout, xavier
 from zoo_networks.mixture import MixtureLatent
 
 Activation: TypeAlias = Literal["relu", "leaky_relu", "tanh", "elu", "silu", "maxout"]
@@ -82,7 +82,7 @@ class MLPGenerator(Generator):
 
 
 class MLPCritic(Critic):
-    """Fully connected layers from flattened samples `(N, *shape)` to linear scores `(N,)`.
+    """Fully connected layers from flattened samples `(N, *shape)` to linear scores `(N,)` of the last hidden layer.
 
     `norm = "batch"` makes a score depend on the other samples of the batch, and per-sample gradient penalties
     cannot take that.
@@ -94,6 +94,7 @@ class MLPCritic(Critic):
         activation: Nonlinearity of the hidden layers; leaky_relu has the slope 0.2, maxout is over five linear units.
         norm: Normalisation between each hidden layer and its activation.
         waves: Number of random Fourier features beside the samples, for structure much finer than the data's extent.
+        dropout: Share of the units of each hidden layer that are left out in training.
     """
 
     def __init__(
@@ -105,25 +106,28 @@ class MLPCritic(Critic):
         activation: Annotated[Activation, Setting("nonlinearity of the hidden layers")] = "relu",
         norm: Annotated[VectorNorm, Setting("normalisation before each activation")] = "none",
         waves: Annotated[int, Setting("random Fourier features beside the samples", ge=0)] = 0,
+        dropout: Annotated[float, DROPOUT] = 0.0,
     ) -> None:
         super().__init__()
         inputs = math.prod(shape)
         self.features = FourierFeatures(inputs, waves) if waves else None
-        self.layers = _perceptron([inputs + 2 * waves, *[width] * depth, 1], activation, norm)
+        self.feature_size = width if depth else inputs + 2 * waves
+        self.layers = _perceptron([inputs + 2 * waves, *[width] * depth, 1], activation, norm, dropout)
 
-    def forward(self, samples: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Scores `(N,)` of samples `(N, *shape)`."""
+    def forward(self, samples: Tensor, condition: Tensor | None = None) -> Scores:
+        """Scores `(N,)` of samples `(N, *shape)`, and the last hidden layer `(N, feature_size)`."""
         points = samples.flatten(1)
-        scores: Tensor = self.layers(points if self.features is None else self.features(points))
-        return scores.squeeze(1)
+        *hidden, score = self.layers
+        features = through(hidden, points if self.features is None else self.features(points))
+        return Scores(score(features).squeeze(1), features)
 
 
-def _perceptron(sizes: list[int], activation: Activation, norm: VectorNorm) -> nn.Sequential:
+def _perceptron(sizes: list[int], activation: Activation, norm: VectorNorm, dropout: float = 0.0) -> nn.Sequential:
     layers = nn.Sequential()
     pieces = Maxout.pieces if activation == "maxout" else 1
     for inputs, outputs in pairwise(sizes[:-1]):
         layers.append(he(nn.Linear(inputs, outputs * pieces, bias=norm == "none")))
-        layers.extend([_vector_norm(norm, outputs * pieces), _ACTIVATIONS[activation]()])
+        layers.extend([_vector_norm(norm, outputs * pieces), with_dropout(_ACTIVATIONS[activation](), dropout)])
     return layers.append(xavier(nn.Linear(sizes[-2], sizes[-1])))
 
 

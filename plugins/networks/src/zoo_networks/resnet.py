@@ -17,8 +17,8 @@ from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from zoo import Critic, Generator, Setting
-from zoo_networks.layers import CentreCrop, Norm, doubled, halved, halvings, image_shape, norm_layer, xavier
+from zoo import Critic, Generator, Scores, Setting
+from zoo_networks.layers import DROPOUT, CentreCrop, Norm, doubled, halved, halvings, image_shape, norm_layer, xavier
 
 _RELU_GAIN = math.sqrt(2)
 _CONSTANT_STAGES = 3
@@ -69,6 +69,8 @@ class ResNetCritic(Critic):
             papers' networks for CIFAR-10; where WGAN-GP normalises a critic, it is with layer. `batch` makes
             a score depend on the other samples of the batch, which per-sample gradient penalties cannot take.
         pooling: Over the last feature map: mean as in WGAN-GP, sum as in SN-GAN.
+        dropout: Share of the values behind each block but the first that are left out in training, as in CT-GAN
+            (Wei et al. 2018, arXiv 1803.01541).
 
     Raises:
         IncompatibleParts: `shape` is not an image's, or a side is out of the limits.
@@ -81,20 +83,21 @@ class ResNetCritic(Critic):
         width: Annotated[int, Setting("channels after the first block", ge=1)] = 64,
         norm: Annotated[Norm, Setting("normalisation before each ReLU")] = "none",
         pooling: Annotated[Literal["mean", "sum"], Setting("pooling of the last feature map")] = "mean",
+        dropout: Annotated[float, DROPOUT] = 0.0,
     ) -> None:
         super().__init__()
         channels, sides = image_shape(shape, "resnet")
         widths = _critic_widths(sides, width)
         self.pooling = pooling
-        self.blocks = _critic_blocks(channels, widths, norm)
+        self.feature_size = widths[-1]
+        self.blocks = _critic_blocks(channels, widths, norm, dropout)
         self.score = xavier(nn.Linear(widths[-1], 1))
 
-    def forward(self, samples: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Scores `(N,)` of images `(N, *shape)`."""
+    def forward(self, samples: Tensor, condition: Tensor | None = None) -> Scores:
+        """Scores `(N,)` of images `(N, *shape)`, and the pooled last feature map, `(N, feature_size)`."""
         maps: Tensor = self.blocks(samples)
         features = maps.mean((2, 3)) if self.pooling == "mean" else maps.sum((2, 3))
-        scores: Tensor = self.score(features)
-        return scores.squeeze(1)
+        return Scores(self.score(features).squeeze(1), features)
 
 
 class ResidualBlock(nn.Module):
@@ -109,6 +112,7 @@ class ResidualBlock(nn.Module):
         norm: Normalisation before each ReLU.
         resample: Doubles the resolution, halves it rounding up, or keeps it.
         bias: Whether the second convolution has a bias; before a norm, which has its own, it is of no use.
+        dropout: Share of the sum that is left out in training.
     """
 
     def __init__(
@@ -119,6 +123,7 @@ class ResidualBlock(nn.Module):
         resample: Literal["up", "down", "none"] = "none",
         *,
         bias: bool = True,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         hidden = inputs if resample == "down" else outputs
@@ -131,10 +136,11 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Sequential()
         if inputs != outputs or resample != "none":
             self.shortcut.extend([down, _projection(inputs, outputs), up])
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, maps: Tensor) -> Tensor:
         """The residual branch plus the shortcut."""
-        total: Tensor = self.residual(maps) + self.shortcut(maps)
+        total: Tensor = self.dropout(self.residual(maps) + self.shortcut(maps))
         return total
 
 
@@ -183,10 +189,10 @@ def _critic_widths(sides: tuple[int, int], width: int) -> list[int]:
     return [_width_at(level, sides, width) for level in range(halving_blocks)]
 
 
-def _critic_blocks(channels: int, widths: list[int], norm: Norm) -> nn.Sequential:
+def _critic_blocks(channels: int, widths: list[int], norm: Norm, dropout: float) -> nn.Sequential:
     blocks = nn.Sequential(FirstCriticBlock(channels, widths[0]))
     for inputs, outputs in pairwise(widths):
-        blocks.append(ResidualBlock(inputs, outputs, norm, "down"))
+        blocks.append(ResidualBlock(inputs, outputs, norm, "down", dropout=dropout))
     for _ in range(2):
-        blocks.append(ResidualBlock(widths[-1], widths[-1], norm))
+        blocks.append(ResidualBlock(widths[-1], widths[-1], norm, dropout=dropout))
     return blocks.append(nn.ReLU())

@@ -1,4 +1,7 @@
-"""The relativistic pairing GAN (Jolicoeur-Martineau, 2018, arXiv 1807.00734), as R3GAN has it (2025, 2501.05441)."""
+"""The relativistic GANs (Jolicoeur-Martineau, 2018, arXiv 1807.00734): pairing, and average.
+
+The pairing one with two penalties is R3GAN (Huang et al., 2025, arXiv 2501.05441).
+"""
 
 from __future__ import annotations
 
@@ -33,10 +36,36 @@ class Relativistic(Distance):
         return softplus(batch.real_scores - batch.fake_scores).mean()
 
 
+class RelativisticAverage(Distance):
+    """The critic tells how much more real a sample is than the other kind is on average (RaGAN, eq. 8 and 9).
+
+    Each sample is judged against the mean score of the others, so that the noise of pairs falls away. The loss is one
+    over the set: that of a batch is no mean of its parts' losses.
+
+    >>> import torch
+    >>> score = torch.nn.Flatten(0)
+    >>> batch = Batch(critic=score, real=torch.zeros(4, 1), fake=torch.zeros(4, 1))
+    >>> round(RelativisticAverage().critic_loss(batch).item(), 4)
+    1.3863
+    """
+
+    def critic_loss(self, batch: Batch) -> Tensor:
+        """E softplus(-(D(x) - E D(y))) + E softplus(D(y) - E D(x)); log 4 where the critic cannot tell."""
+        return _over_the_other(batch.real_scores, batch.fake_scores)
+
+    def generator_loss(self, batch: Batch) -> Tensor:
+        """The same game with real and fake exchanged."""
+        return _over_the_other(batch.fake_scores, batch.real_scores)
+
+
+def _over_the_other(above: Tensor, below: Tensor) -> Tensor:
+    return softplus(below.mean() - above).mean() + softplus(below - above.mean()).mean()
+
+
 @hookimpl
 def distance() -> Mapping[str, Callable[..., Distance]]:
-    """The paired relativistic loss."""
-    return {"relativistic": Relativistic}
+    """The relativistic losses, paired and average."""
+    return {"relativistic": Relativistic, "relativistic-average": RelativisticAverage}
 
 
 @hookimpl
