@@ -28,6 +28,13 @@ CASES = [
     ("deligan", "ring", {}),
     ("histogram-js", "gaussian-1d", {}),
     ("projected-gan", "digits", {}),
+    ("sngan", "digits", {}),
+    ("sngan", "ring", {"precision": "bf16"}),
+    ("dragan", "ring", {}),
+    ("gan-r1", "ring", {}),
+    ("lecam-gan", "ring", {}),
+    ("wgan-groupsort", "digits", {}),
+    ("wgan-ct", "ring", {}),
 ]
 
 
@@ -62,6 +69,7 @@ def pair(variant, dataset, train, said=None, given=None):
 def gradients(trainer, phase):
     trainer.trainable.only(phase, trainer.iteration)
     trainer.optimizers[phase.name].zero_grad(set_to_none=True)
+    torch.manual_seed(0)  # Of dropout.
     trainer._source.evaluate(phase, trainer._due(phase), trainer._inputs(phase), 0, eager=False)
     return [parameter.grad for parameter in trainer._inputs(phase)]
 

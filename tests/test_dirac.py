@@ -125,6 +125,8 @@ PENALTY_SLOPES = {
     "none": lambda psi: 0.0,
     "r1": lambda psi: 0.6 * psi,
     "two-sided": lambda psi: 4 * (abs(psi) - 1) * math.copysign(1, psi),
+    # Data of one point have no spread, so that the penalty near them is the one at them.
+    "dragan": lambda psi: 4 * (abs(psi) - 1) * math.copysign(1, psi),
     "one-sided": lambda psi: 4 * max(abs(psi) - 1, 0) * math.copysign(1, psi),
     "clipping": lambda psi: 0.0,
 }
@@ -132,6 +134,7 @@ CONSTRAINTS = {
     "none": "none",
     "r1": r1(0.6),
     "two-sided": gradient_penalty(2.0),
+    "dragan": {"name": "dragan", "weight": 2.0},
     "one-sided": gradient_penalty(2.0, "one"),
     "clipping": clipping(0.8),
 }
@@ -209,6 +212,12 @@ def test_the_wrong_point_of_wgan_gp_is_twice_the_weight_from_the_data(side, crit
     theta, psi = places[-1].tolist()
     assert theta == pytest.approx(2 * side, abs=0.02)
     assert psi == pytest.approx(0, abs=0.02)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_slope_of_1_near_the_data_drives_theta_past_them_as_between_real_and_fake(side):
+    places = orbit(90, "wasserstein", {"name": "dragan", "weight": 1.0}, start=(1.0, float(side)), h=0.1)
+    assert places[-1].tolist() == pytest.approx([2 * side, 0], abs=0.02)
 
 
 @pytest.mark.parametrize(

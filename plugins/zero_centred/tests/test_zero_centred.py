@@ -42,8 +42,9 @@ def penalty(name, function, real, fake, gamma):
 
 
 def test_the_metadata_declare_what_the_hooks_return():
-    declared = {(e.group, e.name) for e in distribution("zoo-zero-centred").entry_points}
-    assert declared == {("zoo.v1.lipschitz_constraint", name) for name in PENALTIES}
+    declared = {(e.group.rpartition(".")[2], e.name) for e in distribution("zoo-zero-centred").entry_points}
+    hooks = ("lipschitz_constraint", "variant")
+    assert declared == {(hook, name) for hook in hooks for name in getattr(zoo_zero_centred, hook)()}
 
 
 @pytest.mark.parametrize("name", PENALTIES)
@@ -104,3 +105,16 @@ def test_the_dirac_gan_converges_as_fast_as_its_eigenvalues_say(gamma, last, nam
 @pytest.mark.parametrize("name", PENALTIES)
 def test_without_a_weight_the_dirac_gan_circles_the_data(name):
     assert last_radius(name, 0.0) == pytest.approx(1.41, abs=0.02)
+
+
+def test_the_variant_has_the_papers_settings_with_gamma_as_the_paper_counts_it():
+    variant = zoo_zero_centred.variant()["gan-r1"]
+    assert variant.table["distance"] == "non-saturating"
+    assert variant.table["lipschitz_constraint"] == [{"name": "r1", "weight": 10.0}]
+    assert variant.table["train"] == {
+        "critic_steps": 1,
+        "batch_size": 64,
+        "average": 0.999,
+        "optimizer": {"name": "RMSprop", "lr": 1e-4, "alpha": 0.99},
+    }
+    assert (variant.paper, variant.year) == ("https://arxiv.org/abs/1801.04406", 2018)

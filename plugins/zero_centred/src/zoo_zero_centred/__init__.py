@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
-from zoo import Batch, LipschitzConstraint, Setting, hookimpl
+from zoo import Batch, LipschitzConstraint, Setting, Variant, hookimpl, read_variants
 
 _GAMMA = Setting("gamma, which the paper halves: the penalty is gamma / 2 E |grad D|^2", ge=0)
 
@@ -55,3 +55,9 @@ class R2(ZeroCentred):
 def lipschitz_constraint() -> Mapping[str, Callable[..., LipschitzConstraint]]:
     """Both penalties."""
     return {"r1": R1, "r2": R2}
+
+
+@hookimpl
+def variant() -> Mapping[str, Variant]:
+    """The compositions of `variants.toml`."""
+    return read_variants(__file__)
