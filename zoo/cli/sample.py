@@ -21,7 +21,7 @@ from zoo.errors import SaveFailed, UsageError
 )
 @click.option(
     "--labels",
-    help="Classes for a conditional generator, such as 0,1,2; repeated in turn; a grid has each in rows of its own.",
+    help="Classes for a conditional generator, such as 0,1,2, in turn; a grid has one a row.",
 )
 @click.option("--step", type=int, help="The checkpoint of this step; the newest if not given.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
