@@ -35,6 +35,8 @@ CASES = [
     ("lecam-gan", "ring", {}),
     ("wgan-groupsort", "digits", {}),
     ("wgan-ct", "ring", {}),
+    ("cgan", "digits", {}),
+    ("projection-gan", "digits", {}),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,19 @@ GRID_SCALE = 512
 """Grids are enlarged by a whole factor until they have about so many pixels a side."""
 
 
-def save_picture(path: Path, samples: Tensor, dataset: Dataset) -> None:
+MOST_CLASSES = 16
+"""Of more classes than these a picture shows some, evenly spread."""
+WIDEST = 8
+
+
+def save_picture(path: Path, samples: Tensor, dataset: Dataset, labels: Sequence[int] | None = None) -> None:
     """Saves samples `(N, *shape)` as PNG: images as a grid, points in the plane or on the line as a plot.
+
+    Args:
+        path: The file.
+        samples: The samples.
+        dataset: The real ones, which a plot shows as well.
+        labels: The classes of the samples, `N`; no row of a grid then has more than one.
 
     Raises:
         UsageError: Samples are neither images nor of one or two dimensions.
@@ -28,7 +40,7 @@ def save_picture(path: Path, samples: Tensor, dataset: Dataset) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if dataset.kind == "image":
-            _save_grid(path, samples)
+            _save_grid(path, *_by_class(samples, labels))
         elif math.prod(dataset.shape) <= 2:
             _save_plot(path, samples.flatten(1).cpu(), dataset)
             # A figure refers to itself in a ring. Left to Python, forty of them and 40 MiB would gather in a run.
@@ -44,10 +56,30 @@ def drawable(dataset: Dataset) -> bool:
     return dataset.kind == "image" or math.prod(dataset.shape) <= 2
 
 
-def _save_grid(path: Path, images: Tensor) -> None:
+def classes_shown(classes: int, n: int) -> list[int]:
+    """The classes that a picture of `n` samples is to show.
+
+    >>> classes_shown(3, 64), classes_shown(1000, 4)
+    ([0, 1, 2], [0, 250, 500, 750])
+    """
+    count = min(classes, MOST_CLASSES, n)
+    return [row * classes // count for row in range(count)]
+
+
+def _by_class(images: Tensor, labels: Sequence[int] | None) -> tuple[Tensor, int]:
+    """Images in the order of a grid's rows, with grey ones where a row is not full, and its number of columns."""
+    side = math.ceil(math.sqrt(len(images)))
+    if labels is None:
+        return images, side
+    rows = [[n for n, label in enumerate(labels) if label == one] for one in dict.fromkeys(labels)]
+    columns = min(max(map(len, rows)), max(side, WIDEST))
+    parts = [images.new_zeros(-len(row) % columns, *images.shape[1:]) for row in rows]
+    return torch.cat([each for row, gap in zip(rows, parts, strict=True) for each in (images[row], gap)]), columns
+
+
+def _save_grid(path: Path, images: Tensor, columns: int) -> None:
     from torchvision.utils import make_grid, save_image
 
-    columns = math.ceil(math.sqrt(len(images)))
     grid = make_grid(images.float().cpu().clamp(-1, 1).add(1).div(2), nrow=columns, padding=1, pad_value=0.5)
     scale = max(1, GRID_SCALE // grid.shape[-1])
     save_image(grid.repeat_interleave(scale, 1).repeat_interleave(scale, 2), path, format="png")
