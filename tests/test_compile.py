@@ -35,6 +35,15 @@ CASES = [
     ("lecam-gan", "ring", {}),
     ("wgan-groupsort", "digits", {}),
     ("wgan-ct", "ring", {}),
+    ("lsgan", "ring", {}),
+    ("hinge-gan", "ring", {}),
+    ("ragan", "digits", {}),
+    ("fgan-kl", "ring", {}),
+    ("fgan-reverse-kl", "ring", {}),
+    ("fgan-pearson", "ring", {}),
+    ("fgan-hellinger", "ring", {}),
+    ("fgan-js", "ring", {}),
+    ("fgan-tv", "ring", {}),
 ]
 
 
