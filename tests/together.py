@@ -16,11 +16,15 @@ from torch import nn
 import zoo
 from zoo import Distance
 from zoo.api import compose_table
+from zoo.devices import seeded
 from zoo.errors import IncompatibleParts, ProcessesDiffer, RunExists
 from zoo.normalising import normalise_together
 from zoo.processes import Agreement, Group
 from zoo.recipe import layered, normalized
 from zoo.trainer import Trainer, flattened
+
+sys.path.insert(0, str(Path(__file__).parent))
+from telling import Telling
 
 SIZE = 2
 ITERATIONS = 3
@@ -81,6 +85,8 @@ def cases():
         "a lazy penalty": ({**wgan, "lipschitz_constraint": [{"name": "gradient-penalty", "every": 2}]}, {}),
         "a latent that is learnt": ({**wgan, "generator": {**BASE["generator"], "components": 3}}, {}),
         "labels, and epochs that end": (train({**wgan, "dataset": "digits"}, batch_size=998), {}),
+        "an objective with a network": (recipe("wasserstein", "none"), {"objective": own_objective}),
+        "packed samples": ({**wgan, "procedure": {"name": "adversarial", "packed": 2}}, {}),
         "noise": (train(wgan, noise=0.5, steps=9), {}),
         "noise over a set": (train(wgan, noise=0.5, steps=9), {"distance": Spread}),
         "augmentation and flips": (
@@ -91,6 +97,13 @@ def cases():
         "fine-tuning that thaws": (tuning("gradual"), {}),
         "fine-tuning on kept features": (tuning("head"), {}),
     }
+
+
+def own_objective():
+    """One that learns, draws nothing, and follows a mean."""
+    generator = zoo.create("generator", "mlp", shape=(2,), latent_dim=4)
+    with seeded(5):
+        return {"telling": Telling((2,), generator, weight=1.0)}
 
 
 def tuning(tune):
@@ -157,6 +170,7 @@ def computed(table, given):
     log = {**made.flush(), "estimate": -1.0 if made.estimate is None else float(made.estimate)}
     state = {"networks": {name: network.state_dict() for name, network in networks.items()}}
     distance = made.composition.parts.distance
+    state["objectives"] = {name: each.state_dict() for name, each in made.composition.parts.objectives.items()}
     state["distance"] = {} if distance is None else distance.state_dict()
     return {"gradients": gradients, "state": dict(flattened(state, "")), "log": log}
 

@@ -114,7 +114,7 @@ def _check_mean_objectives(composition: Composition) -> None:
 def _is_mean_loss(composition: Composition, loss: Callable[[Batch], Tensor | None]) -> bool:
     """To a share of the loss itself, which may have a small weight."""
     found = [loss(_part(composition, group)) for group in (Group(), *HALVES)]
-    whole, *halves = (0.0 if value is None else float(value) for value in found)
+    whole, *halves = (0.0 if value is None else float(value.detach()) for value in found)
     mean = sum(halves) / len(halves)
     return abs(whole - mean) <= TOLERANCE * max(abs(whole), abs(mean)) + NOTHING
 
