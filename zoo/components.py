@@ -143,6 +143,8 @@ class Dataset(ABC):
     source: tuple[int, ...] | None = None
     """The shape of the samples that these ones are to be made from, as in a translation of images; None for none. They
     are then the condition of generators and critics, in the place of labels."""
+    paired: bool | None = None
+    """Whether each sample belongs to its source; None for none."""
     size: int | None = None
     """The number of samples; None for a density, which never ends."""
     channel_classes: int | None = None
@@ -174,8 +176,10 @@ class Described(Dataset):
         classes: int | None,
         class_names: Sequence[str] | None = None,
         source: Sequence[int] | None = None,
+        paired: bool | None = None,
     ) -> None:
         self.shape = tuple(shape)
+        self.paired = paired
         self.classes = classes
         self.class_names = class_names
         self.source = None if source is None else tuple(source)

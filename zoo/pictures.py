@@ -18,8 +18,10 @@ GRID_SCALE = 512
 """Grids are enlarged by a whole factor until they have about so many pixels a side."""
 
 
-def save_picture(path: Path, samples: Tensor, dataset: Dataset) -> None:
+def save_picture(path: Path, samples: Tensor, dataset: Dataset, columns: int | None = None) -> None:
     """Saves samples `(N, *shape)` as PNG: images as a grid, points in the plane or on the line as a plot.
+
+    A grid has as many rows as columns, or so many columns.
 
     Raises:
         UsageError: Samples are neither images nor of one or two dimensions.
@@ -28,7 +30,7 @@ def save_picture(path: Path, samples: Tensor, dataset: Dataset) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if dataset.kind == "image":
-            _save_grid(path, samples)
+            _save_grid(path, samples, columns or math.ceil(math.sqrt(len(samples))))
         elif math.prod(dataset.shape) <= 2:
             _save_plot(path, samples.flatten(1).cpu(), dataset)
             # A figure refers to itself in a ring. Left to Python, forty of them and 40 MiB would gather in a run.
@@ -44,10 +46,9 @@ def drawable(dataset: Dataset) -> bool:
     return dataset.kind == "image" or math.prod(dataset.shape) <= 2
 
 
-def _save_grid(path: Path, images: Tensor) -> None:
+def _save_grid(path: Path, images: Tensor, columns: int) -> None:
     from torchvision.utils import make_grid, save_image
 
-    columns = math.ceil(math.sqrt(len(images)))
     grid = make_grid(images.float().cpu().clamp(-1, 1).add(1).div(2), nrow=columns, padding=1, pad_value=0.5)
     scale = max(1, GRID_SCALE // grid.shape[-1])
     save_image(grid.repeat_interleave(scale, 1).repeat_interleave(scale, 2), path, format="png")
