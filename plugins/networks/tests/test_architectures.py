@@ -244,22 +244,24 @@ def test_resnet_pools_by_mean_or_by_sum():
 
 MLP = {"width": 512, "depth": 3, "activation": "relu", "norm": "none"}
 
+LABELS = {"condition": "none", "embedding": 32}
+
 
 @pytest.mark.parametrize(
     ("network", "settings"),
     [
-        (MLPGenerator, MLP | {"latent_dim": 128, "components": 1, "component_width": 0.2}),
-        (MLPCritic, MLP | {"waves": 0, "dropout": 0.0}),
-        (DCGANGenerator, {"width": 64, "norm": "batch", "latent_dim": 128, "init": "paper"}),
-        (DCGANCritic, {"width": 64, "norm": "none", "init": "paper", "dropout": 0.0}),
-        (ResNetGenerator, {"width": 64, "norm": "batch", "latent_dim": 128}),
-        (ResNetCritic, {"width": 64, "norm": "none", "pooling": "mean", "dropout": 0.0}),
+        (MLPGenerator, MLP | {"latent_dim": 128, "components": 1, "component_width": 0.2} | LABELS),
+        (MLPCritic, MLP | {"waves": 0, "dropout": 0.0} | LABELS),
+        (DCGANGenerator, {"width": 64, "norm": "batch", "latent_dim": 128, "init": "paper"} | LABELS),
+        (DCGANCritic, {"width": 64, "norm": "none", "init": "paper", "dropout": 0.0} | LABELS),
+        (ResNetGenerator, {"width": 64, "norm": "batch", "latent_dim": 128} | LABELS),
+        (ResNetCritic, {"width": 64, "norm": "none", "pooling": "mean", "dropout": 0.0} | LABELS),
     ],
 )
 def test_settings_are_keyword_only_with_these_defaults(network, settings):
     signature = inspect.signature(network).parameters.values()
     assert {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY} == settings
-    assert [p.name for p in signature if p.kind is not p.KEYWORD_ONLY] == ["shape"]
+    assert [p.name for p in signature if p.kind is not p.KEYWORD_ONLY] == ["shape", "classes"]
 
 
 def assert_normal(tensor, mean, std):

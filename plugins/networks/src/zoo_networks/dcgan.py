@@ -12,6 +12,18 @@ from typing import Annotated, Literal, TypeAlias
 from torch import Tensor, nn
 
 from zoo import Critic, Generator, Scores, Setting
+from zoo_networks.conditions import (
+    CRITIC_CONDITION,
+    EMBEDDING,
+    GENERATOR_CONDITION,
+    CriticCondition,
+    GeneratorCondition,
+    label_code,
+    norm_classes,
+    projection,
+    scored,
+    through,
+)
 from zoo_networks.layers import (
     DROPOUT,
     CentreCrop,
@@ -22,7 +34,6 @@ from zoo_networks.layers import (
     image_shape,
     initialise_as_dcgan,
     norm_layer,
-    through,
     with_dropout,
 )
 
@@ -43,31 +54,42 @@ class DCGANGenerator(Generator):
         norm: Normalisation between each convolution and its activation; the paper's is batch.
         latent_dim: Size of the latent points.
         init: Whose initialisation.
+        condition: How it is told the class: `concat` puts it one-hot beside the latent points, `embed` a learnt vector,
+            `norm` gives every normalisation scales and shifts of the class's own; `none` is for no class.
+        embedding: Size of the learnt vector.
 
     Raises:
-        IncompatibleParts: `shape` is not an image's, or a side is out of the limits.
+        IncompatibleParts: `shape` is not an image's, or a side is out of the limits, or it is to be told
+            classes that the data do not have.
+        BadSetting: `norm` is to be told the class, and there is none.
     """
 
     def __init__(
         self,
         shape: tuple[int, ...],
+        classes: int | None = None,
         *,
         width: Annotated[int, Setting("channels at the largest resolution", ge=1)] = 64,
         norm: Annotated[Norm, Setting("normalisation before each activation")] = "batch",
         latent_dim: Annotated[int, Setting("size of the latent points", ge=1)] = 128,
         init: Annotated[Init, _INIT] = "paper",
+        condition: Annotated[GeneratorCondition, GENERATOR_CONDITION] = "none",
+        embedding: Annotated[int, EMBEDDING] = 32,
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         channels, sides = image_shape(shape, "dcgan")
-        self.layers = _generator_layers(latent_dim, channels, sides, width, norm)
+        self.conditional = condition != "none"
+        self.code = label_code(condition, classes, embedding)
+        inputs = latent_dim + (0 if self.code is None else self.code.size)
+        normed = norm_classes(condition, norm, classes)
+        self.layers = _generator_layers(inputs, channels, sides, width, norm, normed)
         if init == "paper":
             initialise_as_dcgan(self)
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images `(N, *shape)` in [-1, 1] from latent points `(N, latent_dim)`."""
-        images: Tensor = self.layers(z)
-        return images
+        return through(self.layers, z if self.code is None else self.code.beside(z, condition), condition)
 
 
 class DCGANCritic(Critic):
@@ -83,32 +105,44 @@ class DCGANCritic(Critic):
         norm: Normalisation between each convolution but the first and its activation; the paper's is batch.
         init: Whose initialisation.
         dropout: Share of the values of each feature map that are left out in training.
+        condition: How it is told the class: `concat` puts it one-hot beside the samples (as further channels, each the
+            same at all pixels), `embed` a learnt vector, `projection` adds to the score how well features fit the
+            class; `none` is for no class.
+        embedding: Size of the learnt vector.
 
     Raises:
-        IncompatibleParts: `shape` is not an image's, or a side is out of the limits.
+        IncompatibleParts: `shape` is not an image's, or a side is out of the limits, or it is to be told
+            classes that the data do not have.
     """
 
     def __init__(
         self,
         shape: tuple[int, ...],
+        classes: int | None = None,
         *,
         width: Annotated[int, Setting("channels at the largest resolution", ge=1)] = 64,
         norm: Annotated[Norm, Setting("normalisation before each activation")] = "none",
         init: Annotated[Init, _INIT] = "paper",
         dropout: Annotated[float, DROPOUT] = 0.0,
+        condition: Annotated[CriticCondition, CRITIC_CONDITION] = "none",
+        embedding: Annotated[int, EMBEDDING] = 32,
     ) -> None:
         super().__init__()
         channels, sides = image_shape(shape, "dcgan")
-        self.layers = _critic_layers(channels, sides, width, norm, dropout)
+        self.conditional = condition != "none"
+        self.code = label_code(condition, classes, embedding)
+        inputs = channels + (0 if self.code is None else self.code.size)
+        self.layers = _critic_layers(inputs, sides, width, norm, dropout)
         self.feature_size = _feature_size(sides, width)
+        self.projection = projection(condition, classes, self.feature_size)
         if init == "paper":
             initialise_as_dcgan(self)
 
     def forward(self, samples: Tensor, condition: Tensor | None = None) -> Scores:
         """Scores `(N,)` of images `(N, *shape)`, and the last feature map, flat: `(N, feature_size)`."""
         *hidden, score = self.layers
-        features = through(hidden, samples)
-        return Scores(score(features).squeeze(1), features)
+        features = through(hidden, samples if self.code is None else self.code.beside(samples, condition))
+        return scored(score, features, self.projection, condition)
 
 
 def _stages(sides: tuple[int, int]) -> int:
@@ -120,15 +154,17 @@ def _widths(width: int, stages: int) -> list[int]:
     return [doubled(width, level) for level in range(stages)]
 
 
-def _generator_layers(latent_dim: int, channels: int, sides: tuple[int, int], width: int, norm: Norm) -> nn.Sequential:
+def _generator_layers(
+    inputs: int, channels: int, sides: tuple[int, int], width: int, norm: Norm, classes: int | None
+) -> nn.Sequential:
     stages = _stages(sides)
     widths = _widths(width, stages)[::-1]
     base = (widths[0], *halved(sides, stages))
-    layers = nn.Sequential(nn.Linear(latent_dim, base[0] * base[1] * base[2]), nn.Unflatten(1, base))
-    layers.extend([norm_layer(norm, widths[0]), nn.ReLU()])
-    for inputs, outputs in pairwise(widths):
-        layers.append(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=norm == "none"))
-        layers.extend([norm_layer(norm, outputs), nn.ReLU()])
+    layers = nn.Sequential(nn.Linear(inputs, base[0] * base[1] * base[2]), nn.Unflatten(1, base))
+    layers.extend([norm_layer(norm, widths[0], classes), nn.ReLU()])
+    for wider, outputs in pairwise(widths):
+        layers.append(nn.ConvTranspose2d(wider, outputs, 4, 2, 1, bias=norm == "none"))
+        layers.extend([norm_layer(norm, outputs, classes), nn.ReLU()])
     layers.append(nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1))
     return layers.extend([CentreCrop(sides), nn.Tanh()])
 

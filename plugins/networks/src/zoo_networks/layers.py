@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Literal, TypeAlias, TypeVar
 
 from torch import Tensor, nn
 
 from zoo import IncompatibleParts, Setting
+from zoo_networks.conditions import ConditionalNorm
 
 Norm: TypeAlias = Literal["none", "batch", "layer", "instance"]
 
@@ -21,17 +21,22 @@ DROPOUT = Setting("share of hidden units left out in training, between hidden la
 _Weighted = TypeVar("_Weighted", nn.Linear, nn.Conv2d)
 
 
-def norm_layer(norm: Norm, channels: int) -> nn.Module:
-    """A normalisation of feature maps `(N, channels, H, W)`, with a scale and a shift a channel.
+def norm_layer(norm: Norm, channels: int, classes: int | None = None) -> nn.Module:
+    """A normalisation of feature maps `(N, channels, H, W)`, with a scale and a shift a channel, or class and channel.
 
     `"batch"` is over N, H, W; `"layer"` over channels, H, W, a sample at a time; `"instance"` over H, W.
     """
+    layer = _norm(norm, channels, affine=classes is None)
+    return layer if classes is None else ConditionalNorm(layer, channels, classes)
+
+
+def _norm(norm: Norm, channels: int, affine: bool) -> nn.Module:
     if norm == "batch":
-        return nn.BatchNorm2d(channels)
+        return nn.BatchNorm2d(channels, affine=affine)
     if norm == "layer":
-        return nn.GroupNorm(1, channels)
+        return nn.GroupNorm(1, channels, affine=affine)
     if norm == "instance":
-        return nn.InstanceNorm2d(channels, affine=True)
+        return nn.InstanceNorm2d(channels, affine=affine)
     return nn.Identity()
 
 
@@ -85,13 +90,6 @@ def doubled(width: int, times: int) -> int:
     return min(width << times, width * _WIDEST)
 
 
-def through(layers: Iterable[nn.Module], values: Tensor) -> Tensor:
-    """What comes of `values` after some of a network's layers."""
-    for layer in layers:
-        values = layer(values)
-    return values
-
-
 def with_dropout(activation: nn.Module, share: float) -> nn.Module:
     """An activation that leaves out a share of its units in training; itself for a share of 0."""
     return nn.Sequential(activation, nn.Dropout(share)) if share else activation
@@ -141,7 +139,9 @@ def initialise_as_dcgan(network: nn.Module) -> None:
         if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.normal_(module.weight, 0.0, 0.02)
             _clear(module.bias)
-        elif isinstance(module, (nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d)):
+        elif isinstance(module, ConditionalNorm):
+            nn.init.normal_(module.scales.weight, 1.0, 0.02)
+        elif isinstance(module, (nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d)) and module.affine:
             nn.init.normal_(module.weight, 1.0, 0.02)
             _clear(module.bias)
 

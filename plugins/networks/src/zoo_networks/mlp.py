@@ -16,8 +16,21 @@ from typing import Annotated, Literal, TypeAlias
 from torch import Tensor, nn
 
 from zoo import Critic, Draws, Generator, Scores, Setting
+from zoo_networks.conditions import (
+    CRITIC_CONDITION,
+    EMBEDDING,
+    GENERATOR_CONDITION,
+    ConditionalNorm,
+    CriticCondition,
+    GeneratorCondition,
+    label_code,
+    norm_classes,
+    projection,
+    scored,
+    through,
+)
 from zoo_networks.fourier import FourierFeatures
-from zoo_networks.layers import DROPOUT, Maxout, he, through, with_dropout, xavier
+from zoo_networks.layers import DROPOUT, Maxout, he, with_dropout, xavier
 from zoo_networks.mixture import MixtureLatent
 
 Activation: TypeAlias = Literal["relu", "leaky_relu", "tanh", "elu", "silu", "maxout"]
@@ -46,11 +59,19 @@ class MLPGenerator(Generator):
         components: Number of Gaussians that latent points come from; 1 is N(0, I), more are DeLiGAN's, with learnt
             means and widths.
         component_width: The standard deviation that each of several starts with.
+        condition: How it is told the class: `concat` puts it one-hot beside the latent points, `embed` a learnt vector,
+            `norm` gives every normalisation scales and shifts of the class's own; `none` is for no class.
+        embedding: Size of the learnt vector.
+
+    Raises:
+        IncompatibleParts: It is to be told classes that the data do not have.
+        BadSetting: `norm` is to be told the class, and there is none.
     """
 
     def __init__(
         self,
         shape: tuple[int, ...],
+        classes: int | None = None,
         *,
         width: Annotated[int, Setting("units of each hidden layer", ge=1)] = 512,
         depth: Annotated[int, Setting("hidden layers", ge=0, le=1000)] = 3,
@@ -59,11 +80,17 @@ class MLPGenerator(Generator):
         latent_dim: Annotated[int, Setting("size of the latent points", ge=1)] = 128,
         components: Annotated[int, Setting("Gaussians in latent space; learnt, if there are several", ge=1)] = 1,
         component_width: Annotated[float, Setting("standard deviation that each starts with", gt=0)] = 0.2,
+        condition: Annotated[GeneratorCondition, GENERATOR_CONDITION] = "none",
+        embedding: Annotated[int, EMBEDDING] = 32,
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         self.mixture = MixtureLatent(components, latent_dim, component_width) if components > 1 else None
-        self.layers = _perceptron([latent_dim, *[width] * depth, math.prod(shape)], activation, norm)
+        self.conditional = condition != "none"
+        self.code = label_code(condition, classes, embedding)
+        inputs = latent_dim + (0 if self.code is None else self.code.size)
+        normed = norm_classes(condition, norm, classes)
+        self.layers = _perceptron([inputs, *[width] * depth, math.prod(shape)], activation, norm, classes=normed)
         self.layers.append(nn.Unflatten(1, shape))
         if len(shape) == 3:
             self.layers.append(nn.Tanh())
@@ -77,8 +104,7 @@ class MLPGenerator(Generator):
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Samples `(N, *shape)` from latent points `(N, latent_dim)`."""
-        samples: Tensor = self.layers(z)
-        return samples
+        return through(self.layers, z if self.code is None else self.code.beside(z, condition), condition)
 
 
 class MLPCritic(Critic):
@@ -95,11 +121,19 @@ class MLPCritic(Critic):
         norm: Normalisation between each hidden layer and its activation.
         waves: Number of random Fourier features beside the samples, for structure much finer than the data's extent.
         dropout: Share of the units of each hidden layer that are left out in training.
+        condition: How it is told the class: `concat` puts it one-hot beside the samples (as further channels, each the
+            same at all pixels), `embed` a learnt vector, `projection` adds to the score how well features fit the
+            class; `none` is for no class.
+        embedding: Size of the learnt vector.
+
+    Raises:
+        IncompatibleParts: It is to be told classes that the data do not have.
     """
 
     def __init__(
         self,
         shape: tuple[int, ...],
+        classes: int | None = None,
         *,
         width: Annotated[int, Setting("units of each hidden layer", ge=1)] = 512,
         depth: Annotated[int, Setting("hidden layers", ge=0, le=1000)] = 3,
@@ -107,31 +141,44 @@ class MLPCritic(Critic):
         norm: Annotated[VectorNorm, Setting("normalisation before each activation")] = "none",
         waves: Annotated[int, Setting("random Fourier features beside the samples", ge=0)] = 0,
         dropout: Annotated[float, DROPOUT] = 0.0,
+        condition: Annotated[CriticCondition, CRITIC_CONDITION] = "none",
+        embedding: Annotated[int, EMBEDDING] = 32,
     ) -> None:
         super().__init__()
-        inputs = math.prod(shape)
-        self.features = FourierFeatures(inputs, waves) if waves else None
-        self.feature_size = width if depth else inputs + 2 * waves
-        self.layers = _perceptron([inputs + 2 * waves, *[width] * depth, 1], activation, norm, dropout)
+        self.conditional = condition != "none"
+        self.code = label_code(condition, classes, embedding)
+        coordinates = math.prod(shape)
+        self.features = FourierFeatures(coordinates, waves) if waves else None
+        inputs = coordinates + 2 * waves + (0 if self.code is None else self.code.size)
+        self.feature_size = width if depth else inputs
+        self.layers = _perceptron([inputs, *[width] * depth, 1], activation, norm, dropout)
+        self.projection = projection(condition, classes, self.feature_size)
 
     def forward(self, samples: Tensor, condition: Tensor | None = None) -> Scores:
         """Scores `(N,)` of samples `(N, *shape)`, and the last hidden layer `(N, feature_size)`."""
         points = samples.flatten(1)
+        points = points if self.features is None else self.features(points)
         *hidden, score = self.layers
-        features = through(hidden, points if self.features is None else self.features(points))
-        return Scores(score(features).squeeze(1), features)
+        features = through(hidden, points if self.code is None else self.code.beside(points, condition))
+        return scored(score, features, self.projection, condition)
 
 
-def _perceptron(sizes: list[int], activation: Activation, norm: VectorNorm, dropout: float = 0.0) -> nn.Sequential:
+def _perceptron(
+    sizes: list[int], activation: Activation, norm: VectorNorm, dropout: float = 0.0, classes: int | None = None
+) -> nn.Sequential:
     layers = nn.Sequential()
     pieces = Maxout.pieces if activation == "maxout" else 1
     for inputs, outputs in pairwise(sizes[:-1]):
         layers.append(he(nn.Linear(inputs, outputs * pieces, bias=norm == "none")))
-        layers.extend([_vector_norm(norm, outputs * pieces), with_dropout(_ACTIVATIONS[activation](), dropout)])
+        layers.extend(
+            [_vector_norm(norm, outputs * pieces, classes), with_dropout(_ACTIVATIONS[activation](), dropout)]
+        )
     return layers.append(xavier(nn.Linear(sizes[-2], sizes[-1])))
 
 
-def _vector_norm(norm: VectorNorm, features: int) -> nn.Module:
-    if norm == "batch":
-        return nn.BatchNorm1d(features)
-    return nn.LayerNorm(features) if norm == "layer" else nn.Identity()
+def _vector_norm(norm: VectorNorm, size: int, classes: int | None) -> nn.Module:
+    if norm == "none":
+        return nn.Identity()
+    common = classes is None
+    layer = nn.BatchNorm1d(size, affine=common) if norm == "batch" else nn.LayerNorm(size, elementwise_affine=common)
+    return layer if classes is None else ConditionalNorm(layer, size, classes)

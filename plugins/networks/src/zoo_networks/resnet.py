@@ -18,6 +18,19 @@ from typing import Annotated, Literal
 from torch import Tensor, nn
 
 from zoo import Critic, Generator, Scores, Setting
+from zoo_networks.conditions import (
+    CRITIC_CONDITION,
+    EMBEDDING,
+    GENERATOR_CONDITION,
+    Conditioned,
+    CriticCondition,
+    GeneratorCondition,
+    label_code,
+    norm_classes,
+    projection,
+    scored,
+    through,
+)
 from zoo_networks.layers import DROPOUT, CentreCrop, Norm, doubled, halved, halvings, image_shape, norm_layer, xavier
 
 _RELU_GAIN = math.sqrt(2)
@@ -33,28 +46,39 @@ class ResNetGenerator(Generator):
         width: Channels at full resolution; the papers' networks for CIFAR-10 have 128 and 256.
         norm: Normalisation before each ReLU; the papers' is batch.
         latent_dim: Size of the latent points.
+        condition: How it is told the class: `concat` puts it one-hot beside the latent points, `embed` a learnt vector,
+            `norm` gives every normalisation scales and shifts of the class's own; `none` is for no class.
+        embedding: Size of the learnt vector.
 
     Raises:
-        IncompatibleParts: `shape` is not an image's, or a side is out of the limits.
+        IncompatibleParts: `shape` is not an image's, or a side is out of the limits, or it is to be told
+            classes that the data do not have.
+        BadSetting: `norm` is to be told the class, and there is none.
     """
 
     def __init__(
         self,
         shape: tuple[int, ...],
+        classes: int | None = None,
         *,
         width: Annotated[int, Setting("channels at full resolution", ge=1)] = 64,
         norm: Annotated[Norm, Setting("normalisation before each ReLU")] = "batch",
         latent_dim: Annotated[int, Setting("size of the latent points", ge=1)] = 128,
+        condition: Annotated[GeneratorCondition, GENERATOR_CONDITION] = "none",
+        embedding: Annotated[int, EMBEDDING] = 32,
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         channels, sides = image_shape(shape, "resnet")
-        self.layers = _generator_layers(latent_dim, channels, sides, width, norm)
+        self.conditional = condition != "none"
+        self.code = label_code(condition, classes, embedding)
+        inputs = latent_dim + (0 if self.code is None else self.code.size)
+        normed = norm_classes(condition, norm, classes)
+        self.layers = _generator_layers(inputs, channels, sides, width, norm, normed)
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images `(N, *shape)` in [-1, 1] from latent points `(N, latent_dim)`."""
-        images: Tensor = self.layers(z)
-        return images
+        return through(self.layers, z if self.code is None else self.code.beside(z, condition), condition)
 
 
 class ResNetCritic(Critic):
@@ -71,36 +95,48 @@ class ResNetCritic(Critic):
         pooling: Over the last feature map: mean as in WGAN-GP, sum as in SN-GAN.
         dropout: Share of the values behind each block but the first that are left out in training, as in CT-GAN
             (Wei et al. 2018, arXiv 1803.01541).
+        condition: How it is told the class: `concat` puts it one-hot beside the samples (as further channels, each the
+            same at all pixels), `embed` a learnt vector, `projection` adds to the score how well features fit the
+            class; `none` is for no class.
+        embedding: Size of the learnt vector.
 
     Raises:
-        IncompatibleParts: `shape` is not an image's, or a side is out of the limits.
+        IncompatibleParts: `shape` is not an image's, or a side is out of the limits, or it is to be told
+            classes that the data do not have.
     """
 
     def __init__(
         self,
         shape: tuple[int, ...],
+        classes: int | None = None,
         *,
         width: Annotated[int, Setting("channels after the first block", ge=1)] = 64,
         norm: Annotated[Norm, Setting("normalisation before each ReLU")] = "none",
         pooling: Annotated[Literal["mean", "sum"], Setting("pooling of the last feature map")] = "mean",
         dropout: Annotated[float, DROPOUT] = 0.0,
+        condition: Annotated[CriticCondition, CRITIC_CONDITION] = "none",
+        embedding: Annotated[int, EMBEDDING] = 32,
     ) -> None:
         super().__init__()
         channels, sides = image_shape(shape, "resnet")
         widths = _critic_widths(sides, width)
         self.pooling = pooling
         self.feature_size = widths[-1]
-        self.blocks = _critic_blocks(channels, widths, norm, dropout)
+        self.conditional = condition != "none"
+        self.code = label_code(condition, classes, embedding)
+        inputs = channels + (0 if self.code is None else self.code.size)
+        self.blocks = _critic_blocks(inputs, widths, norm, dropout)
         self.score = xavier(nn.Linear(widths[-1], 1))
+        self.projection = projection(condition, classes, widths[-1])
 
     def forward(self, samples: Tensor, condition: Tensor | None = None) -> Scores:
         """Scores `(N,)` of images `(N, *shape)`, and the pooled last feature map, `(N, feature_size)`."""
-        maps: Tensor = self.blocks(samples)
+        maps: Tensor = self.blocks(samples if self.code is None else self.code.beside(samples, condition))
         features = maps.mean((2, 3)) if self.pooling == "mean" else maps.sum((2, 3))
-        return Scores(self.score(features).squeeze(1), features)
+        return scored(self.score, features, self.projection, condition)
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(Conditioned):
     """Norm, ReLU, 3x3 convolution, twice, beside a shortcut: `(N, inputs, H, W)` to `(N, outputs, H', W')`.
 
     The shortcut is a 1x1 convolution where the shape changes. The papers compute it at the higher of the two
@@ -113,6 +149,7 @@ class ResidualBlock(nn.Module):
         resample: Doubles the resolution, halves it rounding up, or keeps it.
         bias: Whether the second convolution has a bias; before a norm, which has its own, it is of no use.
         dropout: Share of the sum that is left out in training.
+        classes: How many have scales and shifts of their own in the norms; None for those in common.
     """
 
     def __init__(
@@ -124,23 +161,24 @@ class ResidualBlock(nn.Module):
         *,
         bias: bool = True,
         dropout: float = 0.0,
+        classes: int | None = None,
     ) -> None:
         super().__init__()
         hidden = inputs if resample == "down" else outputs
         up = nn.Upsample(scale_factor=2, mode="nearest") if resample == "up" else nn.Identity()
         down = nn.AvgPool2d(2, ceil_mode=True) if resample == "down" else nn.Identity()
         self.residual = nn.Sequential(
-            *(norm_layer(norm, inputs), nn.ReLU(), up, _convolution(inputs, hidden, bias=norm == "none")),
-            *(norm_layer(norm, hidden), nn.ReLU(), _convolution(hidden, outputs, bias=bias), down),
+            *(norm_layer(norm, inputs, classes), nn.ReLU(), up, _convolution(inputs, hidden, bias=norm == "none")),
+            *(norm_layer(norm, hidden, classes), nn.ReLU(), _convolution(hidden, outputs, bias=bias), down),
         )
         self.shortcut = nn.Sequential()
         if inputs != outputs or resample != "none":
             self.shortcut.extend([down, _projection(inputs, outputs), up])
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Tensor, labels: Tensor | None = None) -> Tensor:
         """The residual branch plus the shortcut."""
-        total: Tensor = self.dropout(self.residual(maps) + self.shortcut(maps))
+        total: Tensor = self.dropout(through(self.residual, maps, labels) + self.shortcut(maps))
         return total
 
 
@@ -172,14 +210,16 @@ def _width_at(level: int, sides: tuple[int, int], width: int) -> int:
     return width if halvings(sides) <= _CONSTANT_STAGES else doubled(width, level)
 
 
-def _generator_layers(latent_dim: int, channels: int, sides: tuple[int, int], width: int, norm: Norm) -> nn.Sequential:
+def _generator_layers(
+    inputs: int, channels: int, sides: tuple[int, int], width: int, norm: Norm, classes: int | None
+) -> nn.Sequential:
     stages = halvings(sides)
     widths = [_width_at(level, sides, width) for level in range(stages, -1, -1)]
     base = (widths[0], *halved(sides, stages))
-    layers = nn.Sequential(xavier(nn.Linear(latent_dim, base[0] * base[1] * base[2])), nn.Unflatten(1, base))
-    for inputs, outputs in pairwise(widths):
-        layers.append(ResidualBlock(inputs, outputs, norm, "up", bias=norm == "none"))
-    layers.extend([norm_layer(norm, width), nn.ReLU(), xavier(nn.Conv2d(width, channels, 3, padding=1))])
+    layers = nn.Sequential(xavier(nn.Linear(inputs, base[0] * base[1] * base[2])), nn.Unflatten(1, base))
+    for before, after in pairwise(widths):
+        layers.append(ResidualBlock(before, after, norm, "up", bias=norm == "none", classes=classes))
+    layers.extend([norm_layer(norm, width, classes), nn.ReLU(), xavier(nn.Conv2d(width, channels, 3, padding=1))])
     return layers.extend([CentreCrop(sides), nn.Tanh()])
 
 
