@@ -35,7 +35,7 @@ def paired_folder(
     """Pairs of pictures (channels, side, side): of `A/` and `B/` by their names, or each the halves of one picture.
 
     Names are compared without their endings, and with sub-folders. Of halves the left one is A, as in the data sets of
-    pix2pix. The pictures of a pair have one shape; each is resized and cut as by `image-folder`, decoded once, and kept.
+    pix2pix. The pictures of a pair have one shape; each is resized, cut, decoded once and kept as by `image-folder`.
 
     Raises:
         BadData: A folder is missing or empty, a picture has no partner, those of a pair have different shapes, a

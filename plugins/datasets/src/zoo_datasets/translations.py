@@ -24,7 +24,7 @@ _EDGE = 1.0
 
 def digit_translation(
     *,
-    task: Annotated[Literal["rotated", "edges", "noisy"], Setting("what sources are made by")] = "noisy",
+    task: Annotated[Literal["rotated", "edges", "noisy", "inverted"], Setting("what sources are made by")] = "noisy",
     paired: Annotated[bool, Setting("whether each digit belongs to its source")] = True,
     split: Annotated[Literal["train", "test", "all"], Setting("which digits; test is every fifth")] = "all",
     side: Annotated[int, Setting("height and width in pixels; 8 is the original", ge=8, le=256)] = 8,
@@ -34,8 +34,8 @@ def digit_translation(
     """Digits (1, side, side) that are to be made from what was made of them; the digits of `digits`.
 
     Sources are rotated by a quarter of a turn, or their edges (white where the brightness changes much, by Sobel's
-    operator), or noisy. Unpaired, the digits are the even ones of the split, and the sources are made from the odd ones,
-    so that no source belongs to any sample.
+    operator), or noisy, or black on white. Unpaired, the digits are the even ones of the split, and the sources are
+    made from the odd ones, so that no source belongs to any sample.
     """
     images = digits(side=side).samples
     tested = torch.arange(len(images)) % _TESTED == _TESTED - 1
@@ -49,6 +49,7 @@ def _changes(noise: float, seed: int) -> dict[str, Callable[[Tensor], Tensor]]:
     return {
         "rotated": lambda images: images.rot90(1, (2, 3)).contiguous(),
         "edges": _edges,
+        "inverted": lambda images: -images,
         "noisy": lambda images: (images + noise * Draws(seed).randn(*images.shape)).clamp(-1, 1),
     }
 
