@@ -43,7 +43,11 @@ CASES = [
     ("fgan-pearson", "ring", {}),
     ("fgan-hellinger", "ring", {}),
     ("fgan-js", "ring", {}),
-    ("fgan-tv", "ring", {}),
+    ("mmd-gan", "digits", {}),
+    ("cramer-gan", "digits", {}),
+    ("sinkhorn-gan", "digits", {}),
+    ("ebgan", "digits", {}),
+    ("began", "digits", {}),
 ]
 
 
