@@ -28,6 +28,8 @@ CASES = [
     ("deligan", "ring", {}),
     ("histogram-js", "gaussian-1d", {}),
     ("projected-gan", "digits", {}),
+    ("pix2pix", "digit-translation", {}),
+    ("cyclegan", "digit-translation", {}),
 ]
 
 
@@ -35,6 +37,7 @@ TINY = {
     "ring": {"generator": {"name": "mlp", "width": 8, "depth": 1}, "critic": {"name": "mlp", "width": 8, "depth": 1}},
     "gaussian-1d": {},
     "digits": {},
+    "digit-translation": {},
 }
 
 

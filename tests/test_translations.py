@@ -1,4 +1,4 @@
-"""Samples that are made from sources: pairs stay together, unpaired ones are drawn on their own, runs go on as before."""
+"""Samples made from sources: pairs stay together, unpaired ones are drawn on their own, runs go on as before."""
 
 import json
 
