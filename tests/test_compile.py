@@ -48,6 +48,8 @@ CASES = [
     ("sinkhorn-gan", "digits", {}),
     ("ebgan", "digits", {}),
     ("began", "digits", {}),
+    ("pix2pix", "digit-translation", {}),
+    ("cyclegan", "digit-translation", {}),
 ]
 
 
@@ -55,6 +57,7 @@ TINY = {
     "ring": {"generator": {"name": "mlp", "width": 8, "depth": 1}, "critic": {"name": "mlp", "width": 8, "depth": 1}},
     "gaussian-1d": {},
     "digits": {},
+    "digit-translation": {},
 }
 
 
