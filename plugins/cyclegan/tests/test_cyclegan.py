@@ -50,7 +50,7 @@ class Mean(Distance):
 
 
 def game(parts, a, b):
-    batch = Batch(
+    return Batch(
         critic=parts["critic"],
         real=b,
         fake=lambda: parts["generator"](torch.empty(len(a), 0), a),
@@ -58,7 +58,6 @@ def game(parts, a, b):
         fake_condition=a,
         draws=Draws(0),
     )
-    return batch
 
 
 def parts(**changes):
