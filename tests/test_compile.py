@@ -50,6 +50,8 @@ CASES = [
     ("began", "digits", {}),
     ("pix2pix", "digit-translation", {}),
     ("cyclegan", "digit-translation", {}),
+    ("cgan", "digits", {}),
+    ("projection-gan", "digits", {}),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,22 @@ GRID_SCALE = 512
 """Grids are enlarged by a whole factor until they have about so many pixels a side."""
 
 
-def save_picture(path: Path, samples: Tensor, dataset: Dataset, columns: int | None = None) -> None:
+MOST_CLASSES = 16
+"""Of more classes than these a picture shows some, evenly spread."""
+WIDEST = 8
+
+
+def save_picture(
+    path: Path, samples: Tensor, dataset: Dataset, labels: Sequence[int] | None = None, columns: int | None = None
+) -> None:
     """Saves samples `(N, *shape)` as PNG: images as a grid, points in the plane or on the line as a plot.
 
-    A grid has as many rows as columns, or so many columns.
+    Args:
+        path: The file.
+        samples: The samples.
+        dataset: The real ones, which a plot shows as well.
+        labels: The classes of the samples, `N`; no row of a grid then has more than one.
+        columns: Of a grid without labels; as many as it has rows if None.
 
     Raises:
         UsageError: Samples are neither images nor of one or two dimensions.
@@ -30,7 +43,8 @@ def save_picture(path: Path, samples: Tensor, dataset: Dataset, columns: int | N
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if dataset.kind == "image":
-            _save_grid(path, samples, columns or math.ceil(math.sqrt(len(samples))))
+            grid, width = _by_class(samples, labels)
+            _save_grid(path, grid, width if labels or columns is None else columns)
         elif math.prod(dataset.shape) <= 2:
             _save_plot(path, samples.flatten(1).cpu(), dataset)
             # A figure refers to itself in a ring. Left to Python, forty of them and 40 MiB would gather in a run.
@@ -44,6 +58,27 @@ def save_picture(path: Path, samples: Tensor, dataset: Dataset, columns: int | N
 def drawable(dataset: Dataset) -> bool:
     """Whether `save_picture` can draw samples of this data."""
     return dataset.kind == "image" or math.prod(dataset.shape) <= 2
+
+
+def classes_shown(classes: int, n: int) -> list[int]:
+    """The classes that a picture of `n` samples is to show.
+
+    >>> classes_shown(3, 64), classes_shown(1000, 4)
+    ([0, 1, 2], [0, 250, 500, 750])
+    """
+    count = min(classes, MOST_CLASSES, n)
+    return [row * classes // count for row in range(count)]
+
+
+def _by_class(images: Tensor, labels: Sequence[int] | None) -> tuple[Tensor, int]:
+    """Images in the order of a grid's rows, with grey ones where a row is not full, and its number of columns."""
+    side = math.ceil(math.sqrt(len(images)))
+    if labels is None:
+        return images, side
+    rows = [[n for n, label in enumerate(labels) if label == one] for one in dict.fromkeys(labels)]
+    columns = min(max(map(len, rows)), max(side, WIDEST))
+    parts = [images.new_zeros(-len(row) % columns, *images.shape[1:]) for row in rows]
+    return torch.cat([each for row, gap in zip(rows, parts, strict=True) for each in (images[row], gap)]), columns
 
 
 def _save_grid(path: Path, images: Tensor, columns: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from zoo.devices import derived
 from zoo.draws import Draws
 from zoo.folder import Folder
 from zoo.normalising import apart
-from zoo.pictures import drawable, save_picture
+from zoo.pictures import classes_shown, drawable, save_picture
 from zoo.trainer import Trainer
 from zoo.writing import partial_of, put_in_place, saving
 
@@ -30,28 +31,34 @@ def preview(trainer: Trainer, folder: Folder) -> str | None:
         return None
     path = folder.samples / f"step-{trainer.iteration:08d}.png"
     with apart():
-        samples, partial = _samples(trainer, PICTURED[composition.dataset.kind]), partial_of(path)
+        (samples, labels), partial = _samples(trainer, PICTURED[composition.dataset.kind]), partial_of(path)
     with saving(path, partial):
-        save_picture(partial, samples, composition.dataset)
+        save_picture(partial, samples, composition.dataset, labels)
         put_in_place(partial, path)
     return str(path)
 
 
 @torch.no_grad()
-def _samples(trainer: Trainer, n: int) -> torch.Tensor:
-    """The same latent points in every picture, drawn apart from the training's own random numbers."""
+def _samples(trainer: Trainer, n: int) -> tuple[torch.Tensor, list[int] | None]:
+    """The same latent points in every picture, drawn apart from the training's own random numbers; and the classes."""
     generator: Any = trainer.generator
     draws = Draws(derived(trainer.train.seed, "pictures"), trainer.composition.device)
     dataset = trainer.composition.dataset
     sources = _sources(dataset, n // 2, draws) if is_conditional(generator) else None
-    z = generator.latent(n if sources is None else len(sources), draws)
+    labels = _labels(dataset, n) if is_conditional(generator) and sources is None else None
+    condition = sources if labels is None else torch.tensor(labels, device=draws.device)
+    z = generator.latent(n if condition is None else len(condition), draws)
     training = generator.training
     generator.eval()
-    rows = torch.arange(n, device=draws.device) * (dataset.classes or 1) // n
-    condition = rows if sources is None else sources
-    samples: torch.Tensor = generator(z, condition) if is_conditional(generator) else generator(z)
+    samples: torch.Tensor = generator(z) if condition is None else generator(z, condition)
     generator.train(training)
-    return samples if sources is None else beside(sources, samples)
+    return samples if sources is None else beside(sources, samples), labels
+
+
+def _labels(dataset: Dataset, n: int) -> list[int]:
+    """About `n` classes of samples, as many of each."""
+    shown = classes_shown(dataset.classes or 1, n)
+    return [label for label in shown for _ in range(math.ceil(n / len(shown)))]
 
 
 def _sources(dataset: Dataset, n: int, draws: Draws) -> torch.Tensor | None:

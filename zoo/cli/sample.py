@@ -19,7 +19,10 @@ from zoo.errors import SaveFailed, UsageError
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Save an array to FILE.npy, or one image each to a folder."
 )
-@click.option("--labels", help="Classes for a conditional generator, such as 0,1,2; repeated in turn.")
+@click.option(
+    "--labels",
+    help="Classes for a conditional generator, such as 0,1,2, in turn; a grid has one a row.",
+)
 @click.option("--step", type=int, help="The checkpoint of this step; the newest if not given.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--plugin", "files", multiple=True, type=click.Path(path_type=Path), help="Use a local Python file.")
@@ -34,6 +37,7 @@ def sample(run: Path, files: tuple[Path, ...], json_: bool, **options: Any) -> N
       zoo sample runs/wgan-gp-digits-seed0 --grid grid.png
       zoo sample runs/wgan-gp-digits-seed0 -n 10000 --out samples.npy
       zoo sample runs/wgan-gp-digits-seed0 -n 100 --out images/
+      zoo sample runs/cgan-digits-seed0 --grid sevens.png --labels 7
     """
     if not (options["grid"] or options["out"]):
         raise UsageError("say where the samples go: --grid FILE.png, --out FILE.npy or --out FOLDER.")
@@ -44,9 +48,13 @@ def sample(run: Path, files: tuple[Path, ...], json_: bool, **options: Any) -> N
     for file in files:
         installed().add_file(file)
     loaded = load(run, device=options["device"], step=options["step"])
-    samples = loaded.sample(options["count"], options["seed"], _labels(options["labels"]))
+    labels = _labels(options["labels"])
+    if labels is None and options["grid"]:
+        labels = _of_all_classes(loaded, options["count"])
+    samples = loaded.sample(options["count"], options["seed"], labels)
     if options["grid"]:
-        save_picture(options["grid"], samples, _backdrop(loaded))
+        shown = None if labels is None else (labels * len(samples))[: len(samples)]
+        save_picture(options["grid"], samples, _backdrop(loaded), shown)
     if options["out"]:
         _save(options["out"], samples)
     saved = [str(path) for path in (options["grid"], options["out"]) if path]
@@ -69,6 +77,17 @@ def _backdrop(run: Any) -> Any:
     """Points are drawn over the real data; a grid of images needs none."""
     described = run.composition.dataset
     return described if described.kind == "image" else run.dataset
+
+
+def _of_all_classes(run: Any, n: int) -> list[int] | None:
+    """The classes that a grid has a row of; None where samples are not made for classes."""
+    from zoo.components import is_conditional
+    from zoo.pictures import classes_shown
+
+    generator, classes = run.composition.networks.get("generator"), run.composition.dataset.classes
+    if generator is None or classes is None or not is_conditional(generator):
+        return None
+    return classes_shown(classes, max(n, 1))
 
 
 def _labels(text: str | None) -> list[int] | None:

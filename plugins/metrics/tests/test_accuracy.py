@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from sklearn.datasets import load_digits
-from zoo_metrics.accuracy import ClassifierAccuracy
+from zoo_metrics.accuracy import ClassAgreement, ClassifierAccuracy
 
 from zoo import BadData, Draws, Evidence, IncompatibleParts, Sample
 
@@ -94,3 +94,35 @@ def test_samples_without_labels_are_said():
     real, fake = digits()
     with pytest.raises(BadData, match="no labels"):
         measured(real, Sample(fake.values))
+
+
+def agreement(real, fake, classes=10):
+    return ClassAgreement().measure(evidence(real, fake, classes))
+
+
+def test_real_digits_agree_as_far_as_a_perceptron_knows_those_that_it_has_not_seen():
+    found = agreement(*digits())
+    assert 0.94 < found["agreement"] < 0.99
+    assert 0.8 < found["worst-class"] <= found["agreement"]
+
+
+def test_the_classifier_learns_from_real_samples_alone():
+    real, fake = digits()
+    labels = torch.where(fake.labels == 3, 5, fake.labels)
+    found = agreement(real, Sample(fake.values, labels))
+    assert found["agreement"] == pytest.approx(0.97 * 0.9, abs=0.03)
+    assert found["worst-class"] == pytest.approx(0.5, abs=0.07)
+
+
+def test_labels_that_say_nothing_agree_by_chance_and_a_class_that_is_missing_is_not_missed():
+    real, fake = digits()
+    shuffled = Sample(fake.values, fake.labels[Draws(1).randperm(len(fake))])
+    assert agreement(real, shuffled)["agreement"] < 0.1 + 5 * math.sqrt(0.09 / len(fake))
+    there = fake.labels != 3
+    assert agreement(real, Sample(fake.values[there], fake.labels[there]))["worst-class"] > 0.8
+
+
+def test_agreement_of_blobs_is_the_best_classifiers():
+    best = 0.5 * (1 + math.erf(1 / math.sqrt(2)))
+    found = agreement(blobs(4000, 0, 1.0), blobs(4000, 1, 1.0), classes=2)
+    assert best - 0.05 < found["agreement"] < best + 5 * math.sqrt(best * (1 - best) / 4000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from zoo import Metric, hookimpl
-from zoo_metrics.accuracy import ClassifierAccuracy
+from zoo_metrics.accuracy import ClassAgreement, ClassifierAccuracy
 from zoo_metrics.copies import Memorisation
 from zoo_metrics.coverage import ClassCoverage
 from zoo_metrics.discrepancies import Energy, Mmd
@@ -22,6 +22,7 @@ from zoo_metrics.transport import SlicedWasserstein, Wasserstein
 def metric() -> Mapping[str, Callable[..., Metric]]:
     """The metrics of this plugin."""
     return {
+        "class-agreement": ClassAgreement,
         "class-coverage": ClassCoverage,
         "classifier-accuracy": ClassifierAccuracy,
         "energy": Energy,

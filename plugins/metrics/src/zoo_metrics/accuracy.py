@@ -71,6 +71,26 @@ class ClassifierAccuracy(Metric):
         return network
 
 
+class ClassAgreement(ClassifierAccuracy):
+    """How often a classifier that is trained on real samples finds the class that a judged one was made for.
+
+    GAN-test of Shmelkov, Schmid and Alahari (2018, arXiv 1807.09499), with a perceptron of one hidden layer in the
+    place of a ResNet. It sees samples of the wrong class or of none; not what is missing from a class, which
+    `classifier-accuracy` sees. The floor is the accuracy on real samples that the classifier was not trained on, and
+    samples that are plainer than real ones come out better than it.
+
+    - `agreement`: the share of judged samples whose class is found.
+    - `worst-class`: that share in the class where it is least.
+    """
+
+    figures: ClassVar[Mapping[str, Better]] = {"agreement": "higher", "worst-class": "higher"}
+
+    def measure(self, evidence: Evidence) -> dict[str, float]:
+        """Its figures. Raises BadData for samples without labels."""
+        found = super().measure(evidence.between(evidence.fake, evidence.real))
+        return {"agreement": found["accuracy"], "worst-class": found["worst-class"]}
+
+
 class _Perceptron:
     """One hidden layer of rectifiers, with weights from given random numbers."""
 
