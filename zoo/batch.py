@@ -40,8 +40,7 @@ class Batch:
         z: The latent points of the fakes, `(N, latent_dim)`, or a function that draws them.
         real_condition: Class indices `(N,)` or any tensor `(N, ...)`, for conditional critics; or a function.
         fake_condition: The condition that the fakes were made for; or a function.
-        witness: `(scores, features, batch) -> (N,)`, what slopes differentiate; the scores unless a distance says
-            otherwise.
+        witness: `(scores, batch) -> (N,)`, what slopes differentiate; the scores unless a distance says otherwise.
         draws: Where `rand` and `randn` come from.
         augment: What the critic is given in the place of points; slopes are by the points themselves.
         track: Whether scored points are tracked, so that slopes reuse the forward that made the scores.
@@ -60,7 +59,7 @@ class Batch:
         z: Tensor | Callable[[], Tensor] | None = None,
         real_condition: Tensor | Callable[[], Tensor | None] | None = None,
         fake_condition: Tensor | Callable[[], Tensor | None] | None = None,
-        witness: Callable[[Tensor, Any, Batch], Tensor] | None = None,
+        witness: Callable[[Tensor, Batch], Tensor] | None = None,
         draws: Draws | None = None,
         augment: Callable[[Samples, Draws], Samples] | None = None,
         track: bool = True,
@@ -314,9 +313,8 @@ class Batch:
         points = self._point(where)
         if not all(tensor.requires_grad for tensor in tensors(points)):
             raise IncompatibleParts("slopes are available in the critic's phase only: the points are not tracked.")
-        found = self._score(where, apart=True)
-        values = full(self._values(found))
-        witness = mean_over_patches(values) if self._witness is None else self._witness(values, found.features, self)
+        values = full(self._values(self._score(where, apart=True)))
+        witness = mean_over_patches(values) if self._witness is None else self._witness(values, self)
         gradients = torch.autograd.grad(witness.sum(), tensors(points), create_graph=True)
         rows = [full(gradient).flatten(1) for gradient in gradients]
         return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)

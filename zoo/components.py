@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,8 +70,8 @@ class Distance(nn.Module, ABC):
         """The distance between the distributions that this critic implies, a scalar; None if it implies none."""
         return None
 
-    def witness(self, scores: Tensor, features: Any, batch: Batch) -> Tensor:
-        """What slopes are the slopes of, `(N,)`, by what the critic returned for points: the mean of their scores."""
+    def witness(self, scores: Tensor, batch: Batch) -> Tensor:
+        """What slopes are the slopes of, `(N,)`: the scores, averaged over patches."""
         return mean_over_patches(scores)
 
     def after_step(self, means: Mapping[str, Tensor]) -> None:
