@@ -44,6 +44,11 @@ CASES = [
     ("fgan-hellinger", "ring", {}),
     ("fgan-js", "ring", {}),
     ("fgan-tv", "ring", {}),
+    ("cramer-gan", "ring", {}),
+    ("mmd-gan", "digits", {}),
+    ("sinkhorn-gan", "digits", {}),
+    ("ebgan", "digits", {}),
+    ("began", "digits", {"micro_batches": 2}),
 ]
 
 
