@@ -47,6 +47,12 @@ CASES = [
     ("cyclegan", "digit-translation", {}),
     ("cgan", "digits", {}),
     ("projection-gan", "digits", {}),
+    ("fgan-tv", "ring", {}),
+    ("cramer-gan", "ring", {}),
+    ("mmd-gan", "digits", {}),
+    ("sinkhorn-gan", "digits", {}),
+    ("ebgan", "digits", {}),
+    ("began", "digits", {"micro_batches": 2}),
 ]
 
 

@@ -58,7 +58,7 @@ class Spread(Distance):
     def estimate(self, batch):
         return batch.real_scores.std() / batch.fake_scores.std()
 
-    def witness(self, scores, batch):
+    def witness(self, scores, batch, features=None):
         return scores * batch.real_scores.std()
 
     def after_step(self, means):
