@@ -49,14 +49,18 @@ class ClassifierAccuracy(Metric):
 
     def measure(self, evidence: Evidence) -> dict[str, float]:
         """Its figures. Raises BadData for samples without labels."""
-        real, fake = evidence.real, evidence.fake
-        truth, labels = _labels(real), _labels(fake)
-        centre, scale = _standard(fake.values.flatten(1))
-        inputs, tests = ((sample.values.flatten(1) - centre) / scale for sample in (fake, real))
+        accuracy, worst = self._learnt(evidence.fake, evidence.real, evidence)
+        return {"accuracy": accuracy, "worst-class": worst}
+
+    def _learnt(self, taught: Sample, tried: Sample, evidence: Evidence) -> tuple[float, float]:
+        """The share of tried samples whose class a classifier taught by others finds; and of the worst class."""
+        truth, labels = _labels(tried), _labels(taught)
+        centre, scale = _standard(taught.values.flatten(1))
+        inputs, tests = ((sample.values.flatten(1) - centre) / scale for sample in (taught, tried))
         classes = max(evidence.classes or 0, int(truth.max()) + 1, int(labels.max()) + 1)
         right = (self._trained(inputs, labels, classes, evidence.draws)(tests) == truth).double()
         shares = [float(right[truth == label].mean()) for label in truth.unique()]
-        return {"accuracy": float(right.mean()), "worst-class": min(shares)}
+        return float(right.mean()), min(shares)
 
     def _trained(self, inputs: Tensor, labels: Tensor, classes: int, draws: Draws) -> _Perceptron:
         network = _Perceptron(inputs.shape[1], self.width, classes, draws)
@@ -87,8 +91,8 @@ class ClassAgreement(ClassifierAccuracy):
 
     def measure(self, evidence: Evidence) -> dict[str, float]:
         """Its figures. Raises BadData for samples without labels."""
-        found = super().measure(evidence.between(evidence.fake, evidence.real))
-        return {"agreement": found["accuracy"], "worst-class": found["worst-class"]}
+        agreement, worst = self._learnt(evidence.real, evidence.fake, evidence)
+        return {"agreement": agreement, "worst-class": worst}
 
 
 class _Perceptron:
