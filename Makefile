@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 EDITABLE := -e '.[dev]' $(foreach plugin,$(PLUGINS),-e $(dir $(plugin)))
 COG := $(BIN)/cog -I scripts -n utf-8
-COGGED := README.md docs/cli.md docs/hooks.md docs/recipes.md docs/testing.md
+COGGED := README.md docs/variants.md docs/cli.md docs/hooks.md docs/recipes.md docs/testing.md
 STAMP := $(VENV)/.installed
 # One thread a process: tests run two at a time, and tiny networks slow down badly when threads compete.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1

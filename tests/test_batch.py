@@ -137,3 +137,42 @@ def test_segments_between_differing_conditions_are_refused():
 def test_without_tracking_there_are_no_slopes():
     with pytest.raises(IncompatibleParts, match="critic's phase"):
         game(Linear(12), track=False).slopes("real")
+
+
+class Squares(Critic):
+    """Scores 0, and squares of samples as features."""
+
+    def forward(self, samples, condition=None):
+        return Scores(0 * samples.flatten(1).sum(1), samples.square())
+
+
+def test_a_witness_sees_the_features_of_the_points_where_slopes_are_taken():
+    points = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
+    real = torch.ones(3, 2)
+
+    def witness(scores, batch, features):
+        return scores + (features * batch.real_vectors.mean(0)).sum(1)
+
+    batch = Batch(critic=Squares(), real=2 * real, fake=real, witness=witness)
+    torch.testing.assert_close(batch.slopes(points), 4 * torch.tensor([10.0, 2.0]))
+
+
+def test_vectors_are_the_critics_features_flat_and_without_a_critic_the_samples():
+    images = Draws(2).randn(4, 1, 2, 2)
+    batch = Batch(critic=Squares(), real=images, fake=images.bfloat16())
+    torch.testing.assert_close(batch.real_vectors, images.square().flatten(1))
+    assert batch.fake_vectors.dtype == torch.float32
+    alone = Batch(real=images, fake=(images, images))
+    assert torch.equal(alone.real_vectors, images.flatten(1))
+    assert alone.fake_vectors.shape == (4, 8)
+
+
+@pytest.mark.parametrize("features", [None, (torch.zeros(5, 2),), torch.zeros(5)])
+def test_a_critic_without_features_has_no_vectors_and_is_told_what_to_do(features):
+    class Bare(Critic):
+        def forward(self, samples, condition=None):
+            return Scores(samples.flatten(1).sum(1), features)
+
+    with pytest.raises(IncompatibleParts, match="--critic none") as caught:
+        _ = game(Bare()).real_vectors
+    assert "zoo.Scores(values, features)" in str(caught.value)

@@ -35,8 +35,24 @@ CASES = [
     ("lecam-gan", "ring", {}),
     ("wgan-groupsort", "digits", {}),
     ("wgan-ct", "ring", {}),
+    ("lsgan", "ring", {}),
+    ("hinge-gan", "ring", {}),
+    ("ragan", "digits", {}),
+    ("fgan-kl", "ring", {}),
+    ("fgan-reverse-kl", "ring", {}),
+    ("fgan-pearson", "ring", {}),
+    ("fgan-hellinger", "ring", {}),
+    ("fgan-js", "ring", {}),
+    ("pix2pix", "digit-translation", {}),
+    ("cyclegan", "digit-translation", {}),
     ("cgan", "digits", {}),
     ("projection-gan", "digits", {}),
+    ("fgan-tv", "ring", {}),
+    ("cramer-gan", "ring", {}),
+    ("mmd-gan", "digits", {}),
+    ("sinkhorn-gan", "digits", {}),
+    ("ebgan", "digits", {}),
+    ("began", "digits", {"micro_batches": 2}),
 ]
 
 
@@ -44,6 +60,7 @@ TINY = {
     "ring": {"generator": {"name": "mlp", "width": 8, "depth": 1}, "critic": {"name": "mlp", "width": 8, "depth": 1}},
     "gaussian-1d": {},
     "digits": {},
+    "digit-translation": {},
 }
 
 

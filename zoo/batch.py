@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zoo.draws import Draws
 from zoo.errors import IncompatibleParts
-from zoo.samples import Samples, Scores, full, mean_over_patches, tensors, tracked
+from zoo.samples import Samples, Scores, flat_features, full, mean_over_patches, tensors, tracked
 
 if TYPE_CHECKING:
     from zoo.components import Critic
@@ -40,7 +40,8 @@ class Batch:
         z: The latent points of the fakes, `(N, latent_dim)`, or a function that draws them.
         real_condition: Class indices `(N,)` or any tensor `(N, ...)`, for conditional critics; or a function.
         fake_condition: The condition that the fakes were made for; or a function.
-        witness: `(scores, batch) -> (N,)`, what slopes differentiate; the scores unless a distance says otherwise.
+        witness: `(scores, batch, features) -> (N,)`, what slopes differentiate; the scores unless a distance says
+            otherwise. See `Distance.witness`.
         draws: Where `rand` and `randn` come from.
         augment: What the critic is given in the place of points; slopes are by the points themselves.
         track: Whether scored points are tracked, so that slopes reuse the forward that made the scores.
@@ -59,7 +60,7 @@ class Batch:
         z: Tensor | Callable[[], Tensor] | None = None,
         real_condition: Tensor | Callable[[], Tensor | None] | None = None,
         fake_condition: Tensor | Callable[[], Tensor | None] | None = None,
-        witness: Callable[[Tensor, Batch], Tensor] | None = None,
+        witness: Callable[[Tensor, Batch, Any], Tensor] | None = None,
         draws: Draws | None = None,
         augment: Callable[[Samples, Draws], Samples] | None = None,
         track: bool = True,
@@ -155,6 +156,27 @@ class Batch:
     def fake_features(self) -> Any:
         """What the critic returned as features of the fakes, or None."""
         return self._score("fake").features
+
+    @property
+    def real_vectors(self) -> Tensor:
+        """The real samples as what a distance over sets compares. See `vectors`."""
+        return self.vectors("real")
+
+    @property
+    def fake_vectors(self) -> Tensor:
+        """The fakes as what a distance over sets compares. See `vectors`."""
+        return self.vectors("fake")
+
+    def vectors(self, where: Where) -> Tensor:
+        """The critic's features of samples, flat, `(N, D)`, at least float32; without a critic, the samples themselves.
+
+        Raises:
+            IncompatibleParts: The critic returns no features.
+        """
+        if self._critic is None:
+            flat = [full(each).flatten(1) for each in tensors(self._place(where))]
+            return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
+        return flat_features(self._score(where).features)
 
     def scores(self, points: Samples) -> Tensor:
         """The critic's scores of any points, under the condition of the real samples."""
@@ -313,8 +335,9 @@ class Batch:
         points = self._point(where)
         if not all(tensor.requires_grad for tensor in tensors(points)):
             raise IncompatibleParts("slopes are available in the critic's phase only: the points are not tracked.")
-        values = full(self._values(self._score(where, apart=True)))
-        witness = mean_over_patches(values) if self._witness is None else self._witness(values, self)
+        scored = self._score(where, apart=True)
+        values = full(self._values(scored))
+        witness = mean_over_patches(values) if self._witness is None else self._witness(values, self, scored.features)
         gradients = torch.autograd.grad(witness.sum(), tensors(points), create_graph=True)
         rows = [full(gradient).flatten(1) for gradient in gradients]
         return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,8 +71,14 @@ class Distance(nn.Module, ABC):
         """The distance between the distributions that this critic implies, a scalar; None if it implies none."""
         return None
 
-    def witness(self, scores: Tensor, batch: Batch) -> Tensor:
-        """What slopes are the slopes of, `(N,)`: the scores, averaged over patches."""
+    def witness(self, scores: Tensor, batch: Batch, features: Any = None) -> Tensor:
+        """What slopes are the slopes of, `(N,)`: the scores, averaged over patches.
+
+        Args:
+            scores: The critic's scores of the points where slopes are taken, `(N,)` or `(N, H, W)`.
+            batch: The game, whose real samples and fakes a witness may compare the points with.
+            features: What the critic returned as features of those points, or None.
+        """
         return mean_over_patches(scores)
 
     def after_step(self, means: Mapping[str, Tensor]) -> None:
@@ -143,6 +150,8 @@ class Dataset(ABC):
     source: tuple[int, ...] | None = None
     """The shape of the samples that these ones are to be made from, as in a translation of images; None for none. They
     are then the condition of generators and critics, in the place of labels."""
+    paired: bool | None = None
+    """Whether each sample belongs to its source; None for none."""
     size: int | None = None
     """The number of samples; None for a density, which never ends."""
     channel_classes: int | None = None
@@ -174,8 +183,10 @@ class Described(Dataset):
         classes: int | None,
         class_names: Sequence[str] | None = None,
         source: Sequence[int] | None = None,
+        paired: bool | None = None,
     ) -> None:
         self.shape = tuple(shape)
+        self.paired = paired
         self.classes = classes
         self.class_names = class_names
         self.source = None if source is None else tuple(source)

@@ -108,7 +108,7 @@ def compose(
     if training.train.channels_last:
         networks = {name: network.to(memory_format=torch.channels_last) for name, network in networks.items()}
     with seeded(training.train.seed, CONSTRAINTS):
-        constraints = _constraints(components, recipe, networks.get("critic"), device)
+        constraints = _constraints(components, recipe, _critics(wants, networks), device)
     objectives = _objectives(components, recipe, dataset, procedure, networks, training.train.seed)
     objectives = {name: objective.to(device) for name, objective in objectives.items()}
     networks |= {name: each for name, each in objectives.items() if any(True for _ in each.parameters())}
@@ -168,7 +168,7 @@ def _network(
     dataset: Dataset,
     own: Mapping[str, Any],
 ) -> nn.Module:
-    context = {"shape": dataset.shape, "classes": dataset.classes, "source": dataset.source, **own}
+    context = {**vars(about(dataset)), **own}
     if "backbone" in context_of(components.plugins.component(hook, choice.name)):
         context["backbone"] = _backbone(components, recipe, choice, dataset)
     network: nn.Module = components.make(hook, choice, **context)
@@ -184,8 +184,12 @@ def _backbone(components: Components, recipe: Recipe, user: Choice, dataset: Dat
     return backbone
 
 
+def _critics(wants: Mapping[str, Want], networks: Mapping[str, nn.Module]) -> list[nn.Module]:
+    return [networks[name] for name, want in wants.items() if want.hook == "critic" and name in networks]
+
+
 def _constraints(
-    components: Components, recipe: Recipe, critic: nn.Module | None, device: torch.device
+    components: Components, recipe: Recipe, critics: Sequence[nn.Module], device: torch.device
 ) -> dict[str, LipschitzConstraint]:
     built = {}
     for choice in recipe.constraints:
@@ -193,9 +197,10 @@ def _constraints(
         given = components.given_of(CONSTRAINTS).get(choice.name)
         constraint: LipschitzConstraint = given or components.make(CONSTRAINTS, Choice(choice.name, settings))
         built[choice.name] = constraint.to(device)
-        if critic is None:
+        if not critics:
             raise BadRecipe(f"the constraint {choice.name} needs a critic; name one with --critic.")
-        _parametrize(constraint, choice.name, critic)
+        for critic in critics:
+            _parametrize(constraint, choice.name, critic)
     return built
 
 
@@ -211,9 +216,7 @@ def _objectives(
         why = "packs its samples" if procedure.objectives else "has no place for one"
         raise BadRecipe(f"the recipe has objectives, and its procedure {why}; leave them out: --objective none.")
     context = {
-        "shape": dataset.shape,
-        "classes": dataset.classes,
-        "source": dataset.source,
+        **vars(about(dataset)),
         "generator": networks.get("generator"),
         "features": getattr(networks.get("critic"), "feature_size", None),
     }

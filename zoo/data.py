@@ -171,7 +171,7 @@ class _Held:
         """A data set on a device, read from its file if it is mapped."""
         held = cls.where_it_lies(dataset)
         samples = held.samples.to(device, copy=dataset.mapped)
-        return cls(samples, None if held.conditions is None else held.conditions.to(device))
+        return cls(samples, None if held.conditions is None else held.conditions.to(device, copy=dataset.mapped))
 
     def gather(self, rows: Rows) -> Pair:
         samples = _mirrored(self.samples[rows.numbers], rows.mirrored)

@@ -24,7 +24,9 @@ MOST_CLASSES = 16
 WIDEST = 8
 
 
-def save_picture(path: Path, samples: Tensor, dataset: Dataset, labels: Sequence[int] | None = None) -> None:
+def save_picture(
+    path: Path, samples: Tensor, dataset: Dataset, labels: Sequence[int] | None = None, columns: int | None = None
+) -> None:
     """Saves samples `(N, *shape)` as PNG: images as a grid, points in the plane or on the line as a plot.
 
     Args:
@@ -32,6 +34,7 @@ def save_picture(path: Path, samples: Tensor, dataset: Dataset, labels: Sequence
         samples: The samples.
         dataset: The real ones, which a plot shows as well.
         labels: The classes of the samples, `N`; no row of a grid then has more than one.
+        columns: Of a grid without labels; as many as it has rows if None.
 
     Raises:
         UsageError: Samples are neither images nor of one or two dimensions.
@@ -40,7 +43,8 @@ def save_picture(path: Path, samples: Tensor, dataset: Dataset, labels: Sequence
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if dataset.kind == "image":
-            _save_grid(path, *_by_class(samples, labels))
+            grid, width = _by_class(samples, labels)
+            _save_grid(path, grid, width if labels or columns is None else columns)
         elif math.prod(dataset.shape) <= 2:
             _save_plot(path, samples.flatten(1).cpu(), dataset)
             # A figure refers to itself in a ring. Left to Python, forty of them and 40 MiB would gather in a run.

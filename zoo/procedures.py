@@ -20,8 +20,8 @@ class Want:
 
     Attributes:
         hook: The hook that its component is looked for on.
-        context: What its factory is given by name, beside `shape`, `classes` and `source`. What follows from parts that
-            are wanted before it is a function of these, by name.
+        context: What its factory is given by name, beside `shape`, `classes`, `source` and `paired`. What follows from
+            parts that are wanted before it is a function of these, by name.
         default: The component that is taken when the recipe names none.
         optional: Whether the procedure can do without.
     """
@@ -40,11 +40,13 @@ class About:
         shape: The shape of one sample.
         classes: The number of classes of the labels; None without labels.
         source: The shape of the samples that these ones are to be made from; None where they are made from nothing.
+        paired: Whether each sample belongs to its source; None where they are made from nothing.
     """
 
     shape: tuple[int, ...]
     classes: int | None
     source: tuple[int, ...] | None = None
+    paired: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -208,7 +208,7 @@ def given_choice(part: Any) -> Choice:
 
 def about(dataset: Dataset) -> About:
     """What a procedure may know of the data."""
-    return About(dataset.shape, dataset.classes, dataset.source)
+    return About(dataset.shape, dataset.classes, dataset.source, dataset.paired)
 
 
 def split_given(parts: Mapping[str, Any]) -> tuple[Table, dict[str, Any]]:

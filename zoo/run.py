@@ -163,7 +163,9 @@ def load(
         mine["generator"] = copy.deepcopy(mine["generator"])
     components = Components(plugins or installed(), mine)
     about = state["data"]
-    data = Described(about["shape"], about["classes"], about.get("class_names"), about.get("source"))
+    data = Described(
+        about["shape"], about["classes"], about.get("class_names"), about.get("source"), about.get("paired")
+    )
     with_data = Components(components.plugins, {"dataset": data, **components.given})
     composition = replace(rebuild(folder, with_data, resolve_device(device)), recipe=folder.recipe())
     averaged = state.get("average") is not None

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from zoo.errors import BadData
+from zoo.errors import BadData, IncompatibleParts
 
 Samples: TypeAlias = Tensor | tuple[Tensor, ...]
 """`(N, *shape)`, or a tuple of such tensors with the same N."""
@@ -30,6 +30,21 @@ class Scores:
 def mean_over_patches(scores: Tensor) -> Tensor:
     """One number a sample, `(N,)`, from scores `(N,)` or `(N, ...)`."""
     return scores if scores.ndim == 1 else scores.flatten(1).mean(1)
+
+
+def flat_features(features: Any) -> Tensor:
+    """Features of a critic as vectors, `(N, D)`, at least float32.
+
+    Raises:
+        IncompatibleParts: There are none, or they are no tensor of a row a sample.
+    """
+    if not isinstance(features, Tensor) or features.ndim < 2:
+        raise IncompatibleParts(
+            "this distance compares the critic's features, and this critic returns none: it must return "
+            "zoo.Scores(values, features) with features (N, D), as mlp, dcgan and resnet do. Use one of those, or "
+            "compare the samples themselves with --critic none --lipschitz-constraint none."
+        )
+    return full(features).flatten(1)
 
 
 def tensors(samples: Samples) -> tuple[Tensor, ...]:

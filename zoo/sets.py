@@ -180,9 +180,9 @@ class OverSet(Distance):
         """The distance's; the trainer gathers the batch for every distance."""
         return self.distance.estimate(batch)
 
-    def witness(self, scores: Tensor, batch: Batch) -> Tensor:
+    def witness(self, scores: Tensor, batch: Batch, features: Any = None) -> Tensor:
         """The distance's, of this process's scores among those of all."""
-        return self.distance.witness(scores, Gathered(batch, self._group))
+        return self.distance.witness(scores, Gathered(batch, self._group), features)
 
     def after_step(self, means: Mapping[str, Tensor]) -> None:
         """The distance's."""

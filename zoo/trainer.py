@@ -137,6 +137,7 @@ class Trainer:
                 "classes": dataset.classes,
                 "class_names": dataset.class_names,
                 "source": None if dataset.source is None else list(dataset.source),
+                "paired": dataset.paired,
             },
             "iteration": self.iteration,
             "counts": dict(self._counts),

@@ -9,7 +9,7 @@ from zoo.batch import Batch
 from zoo.draws import Draws
 from zoo.samples import Scores
 from zoo.testing.checks import Failed, Subject, check, require
-from zoo.testing.networks import CLASSES, Trial, require_finite, trials
+from zoo.testing.networks import Trial, require_finite, trials
 
 STEP = 1e-7
 """Of finite differences in double precision; larger ones would meet the kinks of rectifiers."""
@@ -75,9 +75,10 @@ def _require_slopes(trial: Trial, real: Tensor, fake: Tensor, what: str) -> None
 
 def _penalty(trial: Trial, real: Tensor, fake: Tensor) -> tuple[list[Tensor], Tensor]:
     """The slopes of each head, and the sum of their mean squared distances from 1."""
-    labels = Draws(3).randint(CLASSES, len(real))
+    given = trial.condition(len(real), Draws(3))
+    given = given.to(real.dtype) if given.is_floating_point() else given
     batch = Batch(
-        critic=trial.network, real=real, fake=fake, real_condition=labels, fake_condition=labels, draws=Draws(4)
+        critic=trial.network, real=real, fake=fake, real_condition=given, fake_condition=given, draws=Draws(4)
     )
     found = [head.slopes("segment") for head in batch.heads()]
     return found, torch.stack([(slope - 1).square().mean() for slope in found]).sum()

@@ -6,7 +6,7 @@ import functools
 
 import torch
 
-from zoo.components import ArrayDataset, Dataset, Density
+from zoo.components import ArrayDataset, Dataset, Density, Translations, as_floats
 from zoo.data import Batches
 from zoo.draws import Draws
 from zoo.errors import BadData, MissingPackage
@@ -104,6 +104,33 @@ def _require_labels(dataset: ArrayDataset) -> None:
 
 
 @check("dataset")
+def sources(subject: Subject) -> None:
+    """Sources, where samples are made from some, are as samples themselves; pairs stay together in batches."""
+    dataset = _dataset(subject)
+    if not isinstance(dataset, Translations):
+        require(dataset.source is None, "it declares a source and is no zoo.Translations.")
+        raise Skipped("its samples are made from no others.")
+    values, shape = dataset.sources, dataset.source
+    require(shape is not None and tuple(values.shape[1:]) == shape, f"its sources are {tuple(values.shape)}: {shape}.")
+    require(values.dtype in (torch.uint8, torch.float32), f"its sources are {values.dtype}, not uint8 or float32.")
+    if values.dtype == torch.float32:
+        require_finite([values], "its sources")
+    if len(dataset.source or ()) == 3:
+        floats = as_floats(values)
+        require(float(floats.abs().max()) <= 1, "sources that are images have values beyond [-1, 1].")
+    if dataset.paired:
+        samples, given = Batches(dataset, torch.device("cpu"), 1).draw(min(7, len(values)))
+        pairs = {(s.numpy().tobytes(), g.numpy().tobytes()) for s, g in _pairs(dataset)}
+        assert given is not None
+        together = [(s.numpy().tobytes(), g.numpy().tobytes()) in pairs for s, g in zip(samples, given, strict=True)]
+        require(all(together), "a batch holds a sample beside the source of another one.")
+
+
+def _pairs(dataset: Translations) -> zip[tuple[torch.Tensor, torch.Tensor]]:
+    return zip(as_floats(dataset.samples), as_floats(dataset.sources), strict=True)
+
+
+@check("dataset")
 def draws(subject: Subject) -> None:
     """Batches are finite float32 of its shape, the same for the same seed, drawn from the run's numbers only."""
     dataset = _dataset(subject)
@@ -115,7 +142,8 @@ def draws(subject: Subject) -> None:
     expected = (n, *dataset.shape)
     require(tuple(first.shape) == expected, f"a batch of {n} has shape {tuple(first.shape)}, and not {expected}.")
     require(first.dtype == torch.float32, f"a batch is {first.dtype}, and not torch.float32.")
-    require((labels is None) == (dataset.classes is None), "a batch has labels where it declares no classes, or none.")
+    conditions = dataset.classes is not None or dataset.source is not None
+    require((labels is not None) == conditions, "a batch has labels where it declares no classes, or none.")
     require_finite([first], "a batch")
     _require_range(dataset, first)
     require(not names, f"it draws from the global generators of {', '.join(sorted(names))}; use `draws` only.")

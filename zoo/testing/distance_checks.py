@@ -108,7 +108,7 @@ def _trained(distance: Distance, real: Tensor, fake: Tensor) -> Linear:
         loss = distance.critic_loss(batch)
         if not loss.requires_grad:
             break
-        (gradient,) = torch.autograd.grad(loss, critic.weight)
+        (gradient,) = torch.autograd.grad(loss, critic.weight, allow_unused=True, materialize_grads=True)
         with torch.no_grad():
             critic.weight.sub_(RATE * gradient)
             distance.after_step(mean_records(batch.records))

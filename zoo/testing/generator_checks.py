@@ -53,11 +53,13 @@ def _require_in_range(trial: Trial, images: torch.Tensor) -> None:
 
 @check("generator")
 def latent(subject: Subject) -> None:
-    """`latent(n, draws)` is `(n, latent_dim)`, finite, and drawn from `draws` only."""
+    """`latent(n, draws)` is `(n, latent_dim)`, finite, and drawn from `draws` only; of no size only beside sources."""
     for trial in trials(subject):
         network = trial.network
         size = getattr(network, "latent_dim", None)
-        require(isinstance(size, int) and size > 0, f"latent_dim is {size!r}; set it to the size of a latent point.")
+        least = 0 if trial.about.source is not None else 1
+        legal = isinstance(size, int) and size >= least
+        require(legal, f"latent_dim is {size!r}; set it to the size of a latent point.")
         points = network.latent(3, Draws(1))
         require(tuple(points.shape) == (3, size), f"latent(3, draws) is {tuple(points.shape)}, and not {(3, size)}.")
         require_finite([points], "latent points")
@@ -67,7 +69,8 @@ def latent(subject: Subject) -> None:
         names = ", ".join(sorted(drawn))
         require(not drawn, f"latent() draws from the global generators of {names}; use draws.randn or draws.rand.")
         require(torch.equal(points, again), "latent() differs for the same seed of draws; take all numbers from draws.")
-        require(not torch.equal(points, other), "latent() is the same for another seed of draws: are they constant?")
+        varied = size == 0 or not torch.equal(points, other)
+        require(varied, "latent() is the same for another seed of draws: are they constant?")
 
 
 @check("generator")
@@ -87,7 +90,7 @@ def sample_independence(subject: Subject) -> None:
 
 @check("generator")
 def uses_latent_points(subject: Subject) -> None:
-    """Different latent points give different samples."""
+    """Different latent points, or sources, give different samples."""
     for trial in trials(subject):
         one, other = trial.evaluated(*trial.inputs(2))[0]
         require(not torch.equal(one, other), f"on {trial} two latent points give the same sample.")

@@ -58,10 +58,11 @@ def gradients(subject: Subject) -> None:
     """In training mode its inputs and all of its trainable parameters get finite gradients."""
     for trial in trials(subject):
         trial.network.train()
-        points, *labels = trial.inputs(4)
-        points.requires_grad_()
+        inputs = trial.inputs(4)
+        # What makes samples of sources may do without latent points.
+        points = next(each for each in inputs if each.is_floating_point() and each.numel()).requires_grad_()
         named = trial.own_parameters()
-        total = weighted_sum(trial.outputs(points, *labels))
+        total = weighted_sum(trial.outputs(*inputs))
         require(total.requires_grad, f"on {trial} its output has no gradient: is it detached?")
         found = torch.autograd.grad(total, [points, *named.values()], allow_unused=True)
         require(found[0] is not None, f"on {trial} its output does not depend on its input differentiably.")
@@ -78,10 +79,10 @@ def gradients(subject: Subject) -> None:
 def precision(subject: Subject) -> None:
     """It works in double precision, with the results of single precision."""
     for trial in trials(subject):
-        points, *labels = trial.inputs(3)
-        single = trial.evaluated(points, *labels)
+        inputs = trial.inputs(3)
+        single = trial.evaluated(*inputs)
         trial.network.to(torch.float64)
-        double = trial.evaluated(points.double(), *labels)
+        double = trial.evaluated(*(each.double() if each.is_floating_point() else each for each in inputs))
         kinds = {str(t.dtype) for t in double if t.is_floating_point()}
         require(
             kinds == {"torch.float64"},
@@ -208,10 +209,10 @@ def no_synchronisation(subject: Subject) -> None:
     """Forward and backward never wait for the device, as `.item()`, `if tensor` and masks do."""
     for trial in trials(subject):
         trial.network.train()
-        points, *labels = trial.inputs(4)
-        points.requires_grad_()
+        inputs = trial.inputs(4)
+        inputs[0].requires_grad_()
         with Watch() as watch:
-            total = weighted_sum(trial.outputs(points, *labels))
+            total = weighted_sum(trial.outputs(*inputs))
             if total.requires_grad:
                 total.backward()  # type: ignore[no-untyped-call]
         require(not watch.seen, f"on {trial} it waits for the device: {'; '.join(watch.seen[:3])}.")

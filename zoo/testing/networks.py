@@ -28,6 +28,8 @@ GREY, COLOURED = (1, 32, 32), (3, 32, 32)
 SHAPES = ((2,), (1,), (1, 8, 8), GREY, COLOURED)
 """The shapes of samples that networks are tried with."""
 IMAGES = tuple(shape for shape in SHAPES if len(shape) == 3)
+TRANSLATED = ((1, 8, 8), (3, 16, 16))
+"""The shapes of samples and their sources that networks are tried with which look at sources."""
 CLASSES = 3
 NETWORKS = ("generator", "critic", "backbone", "network")
 
@@ -67,13 +69,18 @@ class Trial:
         return Trial(self.subject, self.about, build(self.subject, self.about, seed))
 
     def inputs(self, n: int, seed: int = 1) -> tuple[Tensor, ...]:
-        """`n` latent points for a generator, `n` samples for others; and labels if it is conditional."""
+        """`n` latent points for a generator, `n` samples for others; and labels or sources if it is conditional."""
         draws = Draws(seed)
         if self.subject.hook == "generator":
             points = self.network.latent(n, draws)
         else:
             points = torch.tanh(draws.randn(n, *self.about.shape))
-        return (points, draws.randint(CLASSES, n)) if is_conditional(self.network) else (points,)
+        return (points, self.condition(n, draws)) if is_conditional(self.network) else (points,)
+
+    def condition(self, n: int, draws: Draws) -> Tensor:
+        """`n` labels; or sources, where the data have these."""
+        source = self.about.source
+        return draws.randint(CLASSES, n) if source is None else torch.tanh(draws.randn(n, *source))
 
     def outputs(self, *inputs: Tensor) -> list[Tensor]:
         """Every tensor that it returns for inputs."""
@@ -92,14 +99,15 @@ class Trial:
 
     def __str__(self) -> str:
         labels = f" with {self.about.classes} classes" if "classes" in context_of(self.subject.factory) else ""
-        return f"samples {self.about.shape}{labels}"
+        sources = f" with sources {self.about.source}" if self.about.source is not None else ""
+        return f"samples {self.about.shape}{sources or labels}"
 
 
 def build(subject: Subject, about: About, seed: int = 0) -> Any:
     """The component, built for one kind of data with its default settings."""
     context: dict[str, Any] = {"shape": about.shape}
     if subject.hook != "backbone":
-        context["classes"] = about.classes
+        context |= vars(about)
     if "backbone" in context_of(subject.factory) and subject.hook != "backbone":
         with seeded(seed, "backbone"):
             context["backbone"] = SmallBackbone(about.shape)
@@ -111,7 +119,8 @@ def kinds_of_data(subject: Subject) -> list[About]:
     wanted = context_of(subject.factory)
     shapes = IMAGES if subject.hook == "backbone" or "backbone" in wanted else SHAPES
     labels = (None, CLASSES) if "classes" in wanted else (CLASSES,)
-    return [About(shape, classes) for shape in shapes for classes in labels]
+    found = [About(shape, classes) for shape in shapes for classes in labels]
+    return found + [About(shape, None, shape, True) for shape in TRANSLATED if "source" in wanted]
 
 
 @functools.lru_cache(maxsize=64)
@@ -124,8 +133,8 @@ def attempts(subject: Subject) -> Mapping[About, Exception | None]:
         except Exception as error:
             found[about] = error
         else:
-            needs_labels = is_conditional(network) and about.classes is None
-            found[about] = ZooError("it is conditional, and these data have no labels.") if needs_labels else None
+            missing = is_conditional(network) and about.classes is None and about.source is None
+            found[about] = ZooError("it is conditional, and these data have no labels.") if missing else None
     return found
 
 

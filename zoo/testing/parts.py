@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from zoo.batch import Batch
-from zoo.components import ArrayDataset, Critic, Distance, Generator
+from zoo.components import ArrayDataset, Critic, Distance, Generator, Translations
 from zoo.compose import Composition
 from zoo.devices import seeded
 from zoo.draws import Draws
@@ -24,18 +24,22 @@ SIZE = 96
 
 
 class SmallGenerator(Generator):
-    """One hidden layer, and tanh."""
+    """One hidden layer, and tanh; of latent points, and of sources where there are any."""
 
     latent_dim = 5
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], source: tuple[int, ...] | None = None) -> None:
         super().__init__()
-        size = torch.Size(shape).numel()
-        self.layers = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, size), nn.Unflatten(1, shape), nn.Tanh())
+        self.conditional = source is not None
+        inputs, size = 5 + (torch.Size(source).numel() if source else 0), torch.Size(shape).numel()
+        self.layers = nn.Sequential(
+            nn.Linear(inputs, 8), nn.Tanh(), nn.Linear(8, size), nn.Unflatten(1, shape), nn.Tanh()
+        )
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Samples."""
-        samples: Tensor = self.layers(z)
+        given = z if condition is None or not self.conditional else torch.cat([z, condition.flatten(1)], dim=1)
+        samples: Tensor = self.layers(given)
         return samples
 
 
@@ -70,25 +74,38 @@ def small_data(shape: tuple[int, ...]) -> ArrayDataset:
     return ArrayDataset(torch.tanh(0.5 + draws.randn(SIZE, *shape)), torch.arange(SIZE) % CLASSES)
 
 
+def small_translations(shape: tuple[int, ...], paired: bool = True) -> Translations:
+    """Samples within [-1, 1], and sources of the same shape."""
+    draws = Draws(4)
+    return Translations(small_data(shape).samples, torch.tanh(draws.randn(SIZE, *shape) - 0.5), paired=paired)
+
+
 def small_networks(procedure: Procedure, about: About) -> dict[str, nn.Module]:
     """A small network for every part that a procedure wants. Raises Skipped for parts that the kit has not."""
-    makers = {"generator": SmallGenerator, "critic": SmallCritic, "backbone": SmallBackbone}
+    makers: dict[str, Callable[..., nn.Module]] = {
+        "generator": SmallGenerator,
+        "critic": SmallCritic,
+        "backbone": SmallBackbone,
+    }
     networks: dict[str, nn.Module] = {}
     for name, want in procedure.wants(about).items():
         if want.hook not in makers or (want.hook == "backbone" and len(about.shape) != 3):
             raise Skipped(f"it wants '{name}' of the hook {want.hook}, which the kit has no small part for.")
+        context = {**vars(about), **{k: v(networks) if callable(v) else v for k, v in want.context.items()}}
+        sourced = {"source": context["source"]} if want.hook == "generator" else {}
         with seeded(0, name):
-            networks[name] = makers[want.hook](about.shape)
+            networks[name] = makers[want.hook](context["shape"], **sourced)
     return networks
 
 
-def small_composition(
-    procedure: Procedure, networks: Mapping[str, nn.Module], shape: tuple[int, ...], steps: int
-) -> Composition:
+def small_composition(procedure: Procedure, networks: Mapping[str, nn.Module], about: About, steps: int) -> Composition:
     """A composition of a procedure with copies of small parts."""
     training = Training.of({"steps": steps, "batch_size": 8, "critic_steps": 2})
     copies = {name: copy.deepcopy(network) for name, network in networks.items()}
     parts = Parts(networks=copies, distance=SmallDistance(), critic_steps=2)
     phases = procedure.phases(parts)
-    data, device = small_data(shape), torch.device("cpu")
+    data: ArrayDataset = small_data(about.shape)
+    if about.source is not None:
+        data = small_translations(about.shape, bool(about.paired))
+    device = torch.device("cpu")
     return Composition(Recipe(), training, data, copies, parts, phases, procedure, device)

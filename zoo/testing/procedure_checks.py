@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from zoo.backbones import Backbone
 from zoo.batch import Batch
 from zoo.compose import Composition
 from zoo.draws import Draws
+from zoo.errors import IncompatibleParts
 from zoo.hookspecs import HOOKS
 from zoo.procedures import About, Phase, Procedure, Want
 from zoo.testing.checks import Subject, check, require
@@ -18,7 +19,9 @@ from zoo.testing.networks import CLASSES, require_finite
 from zoo.testing.parts import SmallGenerator, small_composition, small_networks
 from zoo.testing.training import STEPS, require_training
 
-ABOUTS = tuple(About(shape, classes) for shape in ((2,), (1, 8, 8)) for classes in (None, CLASSES))
+SHAPES = ((2,), (1, 8, 8))
+ABOUTS = tuple(About(shape, classes) for shape in SHAPES for classes in (None, CLASSES))
+TRANSLATIONS = tuple(About(shape, None, shape, paired) for shape in SHAPES for paired in (True, False))
 
 
 def _procedure(subject: Subject) -> Procedure:
@@ -30,13 +33,27 @@ def _procedure(subject: Subject) -> Procedure:
 
 @check("procedure")
 def wants(subject: Subject) -> None:
-    """It wants parts of hooks that exist, for images and vectors, with and without classes."""
-    for about in ABOUTS:
+    """It wants parts of hooks that exist, for images and vectors, with and without classes or sources."""
+    for about in _taken(subject, (*ABOUTS, *TRANSLATIONS)):
         wanted = _procedure(subject).wants(about)
         legal = isinstance(wanted, Mapping) and all(isinstance(want, Want) for want in wanted.values())
         require(legal and wanted, f"wants() returns {wanted!r} for {about}; it must be some zoo.Want by name.")
         for name, want in wanted.items():
             require(want.hook in HOOKS, f"it wants '{name}' of the hook '{want.hook}', which there is not.")
+
+
+def _taken(subject: Subject, abouts: Sequence[About]) -> list[About]:
+    """The kinds of data that it does not refuse, which must be some."""
+    taken, refusals = [], []
+    for about in abouts:
+        try:
+            _procedure(subject).wants(about)
+        except IncompatibleParts as error:
+            refusals.append(str(error))
+        else:
+            taken.append(about)
+    require(taken, f"it refuses every kind of data that was tried: {' '.join(dict.fromkeys(refusals))}")
+    return taken
 
 
 @check("procedure")
@@ -64,11 +81,14 @@ def _require_legal(phase: Phase, parts: set[str], about: About) -> None:
 
 
 def _compositions(subject: Subject) -> list[tuple[About, Composition]]:
+    """With labels, where it takes such data, or with sources."""
     found = []
-    for shape in ((2,), (1, 8, 8)):
-        about, procedure = About(shape, CLASSES), _procedure(subject)
+    taken = _taken(subject, (*(About(shape, CLASSES) for shape in SHAPES), *TRANSLATIONS))
+    labelled = [about for about in taken if about.classes]
+    for about in labelled or taken:
+        procedure = _procedure(subject)
         networks = small_networks(procedure, about)
-        found.append((about, small_composition(procedure, networks, shape, STEPS)))
+        found.append((about, small_composition(procedure, networks, about, STEPS)))
     return found
 
 
@@ -109,22 +129,22 @@ def _require_gradients(composition: Composition, phase: Phase, total: Tensor) ->
 
 def _batch(composition: Composition, phase: Phase) -> Batch:
     """A micro-batch as the trainer makes it."""
-    draws, shape = Draws(2), composition.dataset.shape
-    labels = draws.randint(CLASSES, 6)
+    draws, shape, source = Draws(2), composition.dataset.shape, composition.dataset.source
+    given = draws.randint(CLASSES, 6) if source is None else torch.tanh(draws.randn(6, *source))
     generator = composition.networks.get("generator")
     trained = "generator" in phase.trains
 
     def fake() -> Tensor:
         with torch.set_grad_enabled(trained):
-            samples: Tensor = torch.tanh(draws.randn(6, *shape)) if generator is None else generator(batch.z)
+            samples: Tensor = torch.tanh(draws.randn(6, *shape)) if generator is None else generator(batch.z, given)
         return samples
 
     batch = composition.batch(
         real=torch.tanh(draws.randn(6, *shape)),
         fake=fake,
         z=draws.randn(6, SmallGenerator.latent_dim),
-        real_condition=labels,
-        fake_condition=labels,
+        real_condition=given,
+        fake_condition=given,
         draws=draws,
         track=not trained,
     )
@@ -138,6 +158,6 @@ def trains_and_resumes(subject: Subject) -> None:
         networks = dict(composition.networks)
 
         def compose(networks: Mapping[str, torch.nn.Module] = networks, about: About = about) -> Composition:
-            return small_composition(_procedure(subject), networks, about.shape, STEPS)
+            return small_composition(_procedure(subject), networks, about, STEPS)
 
         require_training(compose, f"small parts on samples {about.shape}")

@@ -18,7 +18,7 @@ from zoo.plugins import installed
 from zoo.recipe import AXES, LIST_AXES, Recipe, Table, normalized
 from zoo.resolve import Components
 from zoo.testing.checks import Failed, Skipped, Subject, check, require
-from zoo.testing.parts import small_data
+from zoo.testing.parts import small_data, small_translations
 from zoo.testing.training import STEPS, require_training
 from zoo.training import Training
 from zoo.variants import Variant
@@ -81,13 +81,22 @@ def settings(subject: Subject) -> None:
     """Its settings are legal for every kind of data, and the whole recipe comes back from TOML as it was."""
     table = _table(subject)
     for shape in (VECTOR, TINY, LARGER):
-        given = {} if _own_data(table) else {"dataset": small_data(shape)}
         try:
-            found, _ = Components(installed(), given).recipe(table)
+            found = _resolved(table, shape)
         except (BadData, MissingPackage) as error:
             raise Skipped(f"its data set is not at hand: {error}") from error
         again = Recipe.of(normalized(tomllib.loads(tomli_w.dumps(found.table()))))
         require(again.table() == found.table(), f"for samples {shape} its recipe is another one when read from TOML.")
+
+
+def _resolved(table: Table, shape: tuple[int, ...]) -> Recipe:
+    """Its whole recipe, for samples with labels, or with sources where it takes no others."""
+    if _own_data(table):
+        return Components(installed()).recipe(table)[0]
+    try:
+        return Components(installed(), {"dataset": small_data(shape)}).recipe(table)[0]
+    except IncompatibleParts:
+        return Components(installed(), {"dataset": small_translations(shape)}).recipe(table)[0]
 
 
 def _own_data(table: Table) -> bool:
@@ -108,14 +117,17 @@ def round_trip(subject: Subject) -> None:
 
 @check("variant")
 def trains_and_resumes(subject: Subject) -> None:
-    """It trains on vectors and images, or on the line, to finite losses; resumed, as if never stopped, bit for bit."""
+    """It trains on vectors and images, the line or translations to finite losses; resumed, as if never stopped."""
     table = _table(subject)
     refusals: list[str] = []
-    tried = (None,) if _own_data(table) else (VECTOR, TINY, LINE)
-    for shape in tried:
-        if shape == LINE and len(refusals) < len(tried) - 1:
-            break
-        compose = functools.partial(_composed, table, None if shape is None else small_data(shape))
+    tried: dict[str, ArrayDataset | None] = {"its own data": None}
+    if not _own_data(table):
+        tried = {f"samples {shape}": small_data(shape) for shape in (VECTOR, TINY, LINE)}
+        tried["translations of images"] = small_translations(TINY)
+    for number, (what, data) in enumerate(tried.items()):
+        if number > 1 and len(refusals) < number:
+            break  # The line, and sources, are for what takes nothing else.
+        compose = functools.partial(_composed, table, data)
         try:
             compose()
         except (BadData, MissingPackage) as error:
@@ -127,10 +139,10 @@ def trains_and_resumes(subject: Subject) -> None:
         except IncompatibleParts as error:
             refusals.append(str(error))
         else:
-            require_training(compose, "its own data" if shape is None else f"samples {shape}")
+            require_training(compose, what)
     require(
         len(refusals) < len(tried),
-        f"it can be trained neither on vectors, nor on images, nor on the line: {' '.join(refusals)}",
+        f"it can be trained neither on vectors, nor on images, the line or translations: {' '.join(refusals)}",
     )
 
 

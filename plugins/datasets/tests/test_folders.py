@@ -13,7 +13,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 from zoo_datasets import pictures
-from zoo_datasets.folders import _image_names, image_folder
+from zoo_datasets.folders import image_folder, image_names
 
 from zoo import BadData, images
 
@@ -248,14 +248,14 @@ def test_links_that_go_round_are_followed_once(tmp_path):
     for link in (folder / "c", folder / "d"):
         link.symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "back").symlink_to(folder)
-    assert _image_names(folder) == ["b/x.png", "c/y.png"]
+    assert image_names(folder) == ["b/x.png", "c/y.png"]
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     save(tmp_path / "a.png", plain(1))
     os.mkfifo(tmp_path / "b.png")
     (tmp_path / "c.png").mkdir()
-    assert _image_names(tmp_path) == ["a.png"]
+    assert image_names(tmp_path) == ["a.png"]
     assert images.image_files([tmp_path]) == [tmp_path / "a.png"]
 
 

@@ -7,7 +7,7 @@ import zoo_datasets
 
 from zoo import BadData, Dataset
 
-USERS = {"array", "image-folder", "torchvision"}
+USERS = {"array", "image-folder", "paired-folder", "torchvision", "unpaired-folder"}
 
 
 def test_the_metadata_declare_what_the_hook_returns():

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from zoo_projected_gan import Projected
 from zoo_projected_gan.projection import RandomProjection
 
-from zoo import Adversarial, Backbone, BadSetting, Batch, Stage
+from zoo import About, Adversarial, Backbone, BadSetting, Batch, Stage
 from zoo.testing.parts import SmallGenerator, small_composition
 from zoo.trainer import Trainer
 
@@ -59,7 +59,9 @@ def images(n, seed=0):
 
 def trained(network, steps=2):
     torch.manual_seed(1)  # One generator for all.
-    composition = small_composition(Adversarial(), {"generator": SmallGenerator(SHAPE), "critic": network}, SHAPE, 9)
+    composition = small_composition(
+        Adversarial(), {"generator": SmallGenerator(SHAPE), "critic": network}, About(SHAPE, None), 9
+    )
     trainer = Trainer(composition)
     for _ in range(steps):
         trainer.iterate()

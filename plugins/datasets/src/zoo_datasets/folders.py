@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
+from torch import Tensor
 
 from zoo import ArrayDataset, BadData, Setting, is_picture, read_image
 from zoo_datasets.cache import cached_images
@@ -16,7 +17,7 @@ from zoo_datasets.paths import expanded
 from zoo_datasets.pictures import Put, decode_all
 
 _FORMAT = 1
-"""What `_key` names changes with how images are decoded here."""
+"""What `key_of` names changes with how images are decoded here."""
 _LOOKED_INTO, _BYTES = 256, 65_536
 """So many files, spread over the folder, are looked into for the key, and so many bytes of each."""
 
@@ -38,8 +39,17 @@ def image_folder(
         BadData: No folder is given, it is missing or has no image, or images cannot be read.
         SaveFailed: The decoded images cannot be kept.
     """
-    folder = _folder(path)
-    names = _image_names(folder)
+    images, names = cached_folder(found_folder(path, "image-folder"), side, channels)
+    classes = _classes(names)
+    labels = torch.tensor([classes.index(name.split("/")[0]) for name in names]) if classes else None
+    dataset = ArrayDataset(images, labels, mapped=True)
+    dataset.class_names = classes or None
+    return dataset
+
+
+def cached_folder(folder: Path, side: int, channels: int) -> tuple[Tensor, list[str]]:
+    """The images of a folder `(N, channels, side, side)`, mapped to memory, and their paths in it."""
+    names = image_names(folder)
 
     def fill(put: Put) -> None:
         decode_all(
@@ -50,24 +60,21 @@ def image_folder(
         )
 
     shape = (len(names), channels, side, side)
-    classes = _classes(names)
-    labels = torch.tensor([classes.index(name.split("/")[0]) for name in names]) if classes else None
-    dataset = ArrayDataset(cached_images(_key(folder, names, shape), shape, fill), labels, mapped=True)
-    dataset.class_names = classes or None
-    return dataset
+    return cached_images(key_of(folder, names, shape), shape, fill), names
 
 
-def _folder(path: str) -> Path:
+def found_folder(path: str, dataset: str) -> Path:
+    """The folder that is given to a data set. Raises BadData if none is, or it is not there."""
     if not path:
-        raise BadData("image-folder needs the folder of the images: give it as `--dataset image-folder:PATH`.")
+        raise BadData(f"{dataset} needs the folder of the images: give it as `--dataset {dataset}:PATH`.")
     folder = expanded(path)
     if not folder.is_dir():
         state = "is a file" if folder.is_file() else "does not exist"
-        raise BadData(f"the image folder '{folder}' {state}; give a folder with `--dataset image-folder:PATH`.")
+        raise BadData(f"the image folder '{folder}' {state}; give a folder with `--dataset {dataset}:PATH`.")
     return folder
 
 
-def _image_names(folder: Path) -> list[str]:
+def image_names(folder: Path) -> list[str]:
     """The paths of all images, relative to the folder, with forward slashes, sorted."""
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
@@ -101,7 +108,7 @@ def _refuse(error: OSError) -> None:
     raise BadData(f"the image folder cannot be read: {error}; see to its permissions.") from error
 
 
-def _key(folder: Path, names: list[str], shape: tuple[int, ...]) -> str:
+def key_of(folder: Path, names: list[str], shape: tuple[int, ...] = ()) -> str:
     """A hash of what decides the decoded images.
 
     Of every file its name, size and time, and of some the bytes: reading all of a large folder would take as long as
