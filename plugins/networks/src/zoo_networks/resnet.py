@@ -17,7 +17,8 @@ from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from zoo import Critic, Generator, Scores, Setting
+from zoo import Critic, Scores, Setting
+from zoo_networks.codes import CATEGORIES, CONTINUOUS, CodedGenerator
 from zoo_networks.conditions import (
     CRITIC_CONDITION,
     EMBEDDING,
@@ -38,7 +39,7 @@ _CONSTANT_STAGES = 3
 _CRITIC_BASE = 8
 
 
-class ResNetGenerator(Generator):
+class ResNetGenerator(CodedGenerator):
     """A linear layer, a residual block a doubling of resolution, norm, ReLU, 3x3 convolution, tanh.
 
     Args:
@@ -49,11 +50,13 @@ class ResNetGenerator(Generator):
         condition: How it is told the class: `concat` puts it one-hot beside the latent points, `embed` a learnt vector,
             `norm` gives every normalisation scales and shifts of the class's own; `none` is for no class.
         embedding: Size of the learnt vector.
+        categories: The first entries of latent points, of which one is 1 and the others 0: a code to be learnt.
+        continuous: How many entries after these are uniform on [-1, 1). `latent_dim` counts all.
 
     Raises:
         IncompatibleParts: `shape` is not an image's, or a side is out of the limits, or it is to be told
             classes that the data do not have.
-        BadSetting: `norm` is to be told the class, and there is none.
+        BadSetting: `norm` is to be told the class, and there is none; or there are more codes than latent entries.
     """
 
     def __init__(
@@ -66,9 +69,11 @@ class ResNetGenerator(Generator):
         latent_dim: Annotated[int, Setting("size of the latent points", ge=1)] = 128,
         condition: Annotated[GeneratorCondition, GENERATOR_CONDITION] = "none",
         embedding: Annotated[int, EMBEDDING] = 32,
+        categories: Annotated[int, CATEGORIES] = 0,
+        continuous: Annotated[int, CONTINUOUS] = 0,
     ) -> None:
         super().__init__()
-        self.latent_dim = latent_dim
+        self.set_latent(latent_dim, categories, continuous)
         channels, sides = image_shape(shape, "resnet")
         self.conditional = condition != "none"
         self.code = label_code(condition, classes, embedding)
