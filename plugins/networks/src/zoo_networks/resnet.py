@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 from torch import Tensor, nn
 
 from zoo import Critic, Generator, Scores, Setting
+from zoo_networks.attention import ATTENTION, put_attention
 from zoo_networks.conditions import (
     CRITIC_CONDITION,
     EMBEDDING,
@@ -49,11 +50,13 @@ class ResNetGenerator(Generator):
         condition: How it is told the class: `concat` puts it one-hot beside the latent points, `embed` a learnt vector,
             `norm` gives every normalisation scales and shifts of the class's own; `none` is for no class.
         embedding: Size of the learnt vector.
+        attention: Side of the feature map, before a block or behind one, that self-attention stands behind (SAGAN);
+            of unequal sides the shorter one. 0 is for none.
 
     Raises:
         IncompatibleParts: `shape` is not an image's, or a side is out of the limits, or it is to be told
             classes that the data do not have.
-        BadSetting: `norm` is to be told the class, and there is none.
+        BadSetting: `norm` is to be told the class, and there is none; or no feature map has the side `attention`.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class ResNetGenerator(Generator):
         latent_dim: Annotated[int, Setting("size of the latent points", ge=1)] = 128,
         condition: Annotated[GeneratorCondition, GENERATOR_CONDITION] = "none",
         embedding: Annotated[int, EMBEDDING] = 32,
+        attention: Annotated[int, ATTENTION] = 0,
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
@@ -75,6 +79,7 @@ class ResNetGenerator(Generator):
         inputs = latent_dim + (0 if self.code is None else self.code.size)
         normed = norm_classes(condition, norm, classes)
         self.layers = _generator_layers(inputs, channels, sides, width, norm, normed)
+        put_attention(self.layers, _generator_places(sides, width), attention)
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images `(N, *shape)` in [-1, 1] from latent points `(N, latent_dim)`."""
@@ -99,10 +104,13 @@ class ResNetCritic(Critic):
             same at all pixels), `embed` a learnt vector, `projection` adds to the score how well features fit the
             class; `none` is for no class.
         embedding: Size of the learnt vector.
+        attention: Side of the feature map that self-attention stands behind, where a block has halved it to that
+            (SAGAN); of unequal sides the shorter one. 0 is for none.
 
     Raises:
         IncompatibleParts: `shape` is not an image's, or a side is out of the limits, or it is to be told
             classes that the data do not have.
+        BadSetting: No feature map has the side `attention`.
     """
 
     def __init__(
@@ -116,6 +124,7 @@ class ResNetCritic(Critic):
         dropout: Annotated[float, DROPOUT] = 0.0,
         condition: Annotated[CriticCondition, CRITIC_CONDITION] = "none",
         embedding: Annotated[int, EMBEDDING] = 32,
+        attention: Annotated[int, ATTENTION] = 0,
     ) -> None:
         super().__init__()
         channels, sides = image_shape(shape, "resnet")
@@ -128,6 +137,7 @@ class ResNetCritic(Critic):
         self.blocks = _critic_blocks(inputs, widths, norm, dropout)
         self.score = xavier(nn.Linear(widths[-1], 1))
         self.projection = projection(condition, classes, widths[-1])
+        put_attention(self.blocks, _critic_places(sides, widths), attention)
 
     def forward(self, samples: Tensor, condition: Tensor | None = None) -> Scores:
         """Scores `(N,)` of images `(N, *shape)`, and the pooled last feature map, `(N, feature_size)`."""
@@ -213,14 +223,28 @@ def _width_at(level: int, sides: tuple[int, int], width: int) -> int:
 def _generator_layers(
     inputs: int, channels: int, sides: tuple[int, int], width: int, norm: Norm, classes: int | None
 ) -> nn.Sequential:
-    stages = halvings(sides)
-    widths = [_width_at(level, sides, width) for level in range(stages, -1, -1)]
-    base = (widths[0], *halved(sides, stages))
+    widths = _generator_widths(sides, width)
+    base = (widths[0], *halved(sides, halvings(sides)))
     layers = nn.Sequential(xavier(nn.Linear(inputs, base[0] * base[1] * base[2])), nn.Unflatten(1, base))
     for before, after in pairwise(widths):
         layers.append(ResidualBlock(before, after, norm, "up", bias=norm == "none", classes=classes))
     layers.extend([norm_layer(norm, width, classes), nn.ReLU(), xavier(nn.Conv2d(width, channels, 3, padding=1))])
     return layers.extend([CentreCrop(sides), nn.Tanh()])
+
+
+def _generator_widths(sides: tuple[int, int], width: int) -> list[int]:
+    """Channels of the base and after every block."""
+    return [_width_at(level, sides, width) for level in range(halvings(sides), -1, -1)]
+
+
+def _generator_places(sides: tuple[int, int], width: int) -> dict[int, tuple[int, int]]:
+    """Where attention may stand: a linear layer and its unflattening are before the base."""
+    base = min(halved(sides, halvings(sides)))
+    return {base << n: (2 + n, channels) for n, channels in enumerate(_generator_widths(sides, width))}
+
+
+def _critic_places(sides: tuple[int, int], widths: list[int]) -> dict[int, tuple[int, int]]:
+    return {min(halved(sides, n)): (n, channels) for n, channels in enumerate(widths, 1)}
 
 
 def _critic_widths(sides: tuple[int, int], width: int) -> list[int]:
