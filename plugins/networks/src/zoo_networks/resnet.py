@@ -32,10 +32,9 @@ from zoo_networks.conditions import (
     scored,
     through,
 )
-from zoo_networks.layers import DROPOUT, CentreCrop, Norm, doubled, halved, halvings, image_shape, norm_layer, xavier
+from zoo_networks.layers import DROPOUT, CentreCrop, Norm, halved, halvings, image_shape, norm_layer, width_at, xavier
 
 _RELU_GAIN = math.sqrt(2)
-_CONSTANT_STAGES = 3
 _CRITIC_BASE = 8
 
 
@@ -50,8 +49,7 @@ class ResNetGenerator(Generator):
         condition: How it is told the class: `concat` puts it one-hot beside the latent points, `embed` a learnt vector,
             `norm` gives every normalisation scales and shifts of the class's own; `none` is for no class.
         embedding: Size of the learnt vector.
-        attention: Side of the feature map, before a block or behind one, that self-attention stands behind (SAGAN);
-            of unequal sides the shorter one. 0 is for none.
+        attention: Shorter side of the feature map that self-attention (SAGAN) stands behind; 0 is for none.
 
     Raises:
         IncompatibleParts: `shape` is not an image's, or a side is out of the limits, or it is to be told
@@ -104,8 +102,7 @@ class ResNetCritic(Critic):
             same at all pixels), `embed` a learnt vector, `projection` adds to the score how well features fit the
             class; `none` is for no class.
         embedding: Size of the learnt vector.
-        attention: Side of the feature map that self-attention stands behind, where a block has halved it to that
-            (SAGAN); of unequal sides the shorter one. 0 is for none.
+        attention: Shorter side of the feature map that self-attention (SAGAN) stands behind; 0 is for none.
 
     Raises:
         IncompatibleParts: `shape` is not an image's, or a side is out of the limits, or it is to be told
@@ -137,7 +134,8 @@ class ResNetCritic(Critic):
         self.blocks = _critic_blocks(inputs, widths, norm, dropout)
         self.score = xavier(nn.Linear(widths[-1], 1))
         self.projection = projection(condition, classes, widths[-1])
-        put_attention(self.blocks, _critic_places(sides, widths), attention)
+        places = {min(halved(sides, n)): (n, channels) for n, channels in enumerate(widths, 1)}
+        put_attention(self.blocks, places, attention)
 
     def forward(self, samples: Tensor, condition: Tensor | None = None) -> Scores:
         """Scores `(N,)` of images `(N, *shape)`, and the pooled last feature map, `(N, feature_size)`."""
@@ -216,10 +214,6 @@ def _projection(inputs: int, outputs: int) -> nn.Conv2d:
     return xavier(nn.Conv2d(inputs, outputs, 1, bias=False))
 
 
-def _width_at(level: int, sides: tuple[int, int], width: int) -> int:
-    return width if halvings(sides) <= _CONSTANT_STAGES else doubled(width, level)
-
-
 def _generator_layers(
     inputs: int, channels: int, sides: tuple[int, int], width: int, norm: Norm, classes: int | None
 ) -> nn.Sequential:
@@ -234,7 +228,7 @@ def _generator_layers(
 
 def _generator_widths(sides: tuple[int, int], width: int) -> list[int]:
     """Channels of the base and after every block."""
-    return [_width_at(level, sides, width) for level in range(halvings(sides), -1, -1)]
+    return [width_at(level, sides, width) for level in range(halvings(sides), -1, -1)]
 
 
 def _generator_places(sides: tuple[int, int], width: int) -> dict[int, tuple[int, int]]:
@@ -243,14 +237,10 @@ def _generator_places(sides: tuple[int, int], width: int) -> dict[int, tuple[int
     return {base << n: (2 + n, channels) for n, channels in enumerate(_generator_widths(sides, width))}
 
 
-def _critic_places(sides: tuple[int, int], widths: list[int]) -> dict[int, tuple[int, int]]:
-    return {min(halved(sides, n)): (n, channels) for n, channels in enumerate(widths, 1)}
-
-
 def _critic_widths(sides: tuple[int, int], width: int) -> list[int]:
     """Channels after every block that halves the resolution."""
     halving_blocks = max(1, halvings(sides, _CRITIC_BASE))
-    return [_width_at(level, sides, width) for level in range(halving_blocks)]
+    return [width_at(level, sides, width) for level in range(halving_blocks)]
 
 
 def _critic_blocks(channels: int, widths: list[int], norm: Norm, dropout: float) -> nn.Sequential:
