@@ -31,7 +31,6 @@ from zoo.settings import context_of, resolve
 from zoo.trainer import Trainer
 from zoo.training import Training
 
-
 UNCONDITIONED = ("classes", "source", "paired")
 """Context that is None for samples without labels, which are made from nothing."""
 
