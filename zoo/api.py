@@ -41,8 +41,8 @@ def list_components(hook: str | None = None, pattern: str = "*") -> list[Entry]:
     No plugin is imported.
 
     >>> import zoo
-    >>> [entry.name for entry in zoo.list_components("procedure")]
-    ['adversarial', 'supervised']
+    >>> [entry.name for entry in zoo.list_components("backbone")]
+    ['timm']
     """
     return installed().index.select(hook, pattern)
 
