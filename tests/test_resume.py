@@ -51,8 +51,9 @@ def narrow(table):
 
 
 def fitting(variant, images):
-    """The variant on the first of four data sets that it can be trained on."""
-    for dataset in (images, {"name": "ring"}, {"name": "gaussian-1d"}, {"name": "digit-translation"}):
+    """The variant on the first of five data sets that it can be trained on."""
+    named = ("ring", "gaussian-1d", "digits", "digit-translation")
+    for dataset in (images, *({"name": name} for name in named)):
         table = {"variant": variant, "dataset": dataset, "train": {"steps": MANY, **QUICK}}
         try:
             table = narrow(table)

@@ -32,6 +32,10 @@ from zoo.trainer import Trainer
 from zoo.training import Training
 
 
+UNCONDITIONED = ("classes", "source", "paired")
+"""Context that is None for samples without labels, which are made from nothing."""
+
+
 def list_components(hook: str | None = None, pattern: str = "*") -> list[Entry]:
     """The installed components of a hook (all if None) whose names match a wildcard pattern.
 
@@ -62,6 +66,7 @@ def create(hook: str, name: str, **settings: Any) -> Any:
     """
     factory = installed().component(hook, name)
     wanted = context_of(factory)
+    settings = {key: None for key in UNCONDITIONED if key in wanted} | settings
     missing = [key for key in wanted if key not in settings]
     if missing:
         raise UsageError(f"{hook} '{name}' needs {', '.join(missing)}, such as {missing[0]}=...")

@@ -57,20 +57,25 @@ class FDivergence(Distance):
     >>> import torch
     >>> score = torch.nn.Flatten(0)
     >>> batch = Batch(critic=score, real=torch.zeros(4, 1), fake=torch.zeros(4, 1))
-    >>> FDivergence(divergence="jensen-shannon").critic_loss(batch).item()
+    >>> FDivergence().critic_loss(batch).item()
     0.0
     """
+
+    divergence: Name
 
     def __init__(
         self,
         *,
-        divergence: Annotated[Name, Setting("which f-divergence of the data from the fakes")] = "kl",
+        divergence: Annotated[Name, Setting("which f-divergence of the data from the fakes")] = "jensen-shannon",
         saturating: Annotated[bool, Setting("eq. 6 itself for the generator, and not section 3.2's trick")] = False,
     ) -> None:
         super().__init__()
-        self.saturating = saturating
-        self._of = DIVERGENCES[divergence]
+        self.divergence, self.saturating = divergence, saturating
         self.estimates = self._of.estimates
+
+    @property
+    def _of(self) -> Divergence:
+        return DIVERGENCES[self.divergence]
 
     def critic_loss(self, batch: Batch) -> Tensor:
         """Minus the bound: -E g(V(x)) + E f*(g(V(y)))."""

@@ -58,8 +58,8 @@ class LeCam(LipschitzConstraint):
         """Moves the averages after each of the critic's steps."""
         if "real_score" in means:
             move = 1 - self.decay * (self.steps >= self.start)
-            self.real_average.lerp_(means["real_score"], move)
-            self.fake_average.lerp_(means["fake_score"], move)
+            self.real_average.lerp_(means["real_score"].to(self.real_average), move)
+            self.fake_average.lerp_(means["fake_score"].to(self.fake_average), move)
             self.steps += 1
 
 
