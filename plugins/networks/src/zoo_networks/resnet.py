@@ -134,8 +134,7 @@ class ResNetCritic(Critic):
         self.blocks = _critic_blocks(inputs, widths, norm, dropout)
         self.score = xavier(nn.Linear(widths[-1], 1))
         self.projection = projection(condition, classes, widths[-1])
-        places = {min(halved(sides, n)): (n, channels) for n, channels in enumerate(widths, 1)}
-        put_attention(self.blocks, places, attention)
+        put_attention(self.blocks, {min(halved(sides, n)): (n, c) for n, c in enumerate(widths, 1)}, attention)
 
     def forward(self, samples: Tensor, condition: Tensor | None = None) -> Scores:
         """Scores `(N,)` of images `(N, *shape)`, and the pooled last feature map, `(N, feature_size)`."""
@@ -227,7 +226,6 @@ def _generator_layers(
 
 
 def _generator_widths(sides: tuple[int, int], width: int) -> list[int]:
-    """Channels of the base and after every block."""
     return [width_at(level, sides, width) for level in range(halvings(sides), -1, -1)]
 
 
