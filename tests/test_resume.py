@@ -64,7 +64,15 @@ def fitting(variant, images):
     raise AssertionError(f"{variant} can be trained on none of the data sets")
 
 
-@pytest.mark.parametrize("variant", [entry.name for entry in zoo.list_components("variant")])
+ALIKE = {
+    *("vanilla-minimax", "lsgan", "hinge-gan", "rpgan", "ragan", "gls-gan", "mmd-gan", "cramer-gan", "ebgan"),
+    *("fgan-kl", "fgan-reverse-kl", "fgan-pearson", "fgan-hellinger", "fgan-js"),
+    *("gan-r1", "dragan", "wgan-lp", "projection-gan"),
+}
+"""These differ from others that are killed here by a loss or a penalty without state; the conformance kit resumes them."""
+
+
+@pytest.mark.parametrize("variant", [e.name for e in zoo.list_components("variant") if e.name not in ALIKE])
 def test_a_killed_run_of_any_variant_ends_as_if_it_had_not_been(variant, images, tmp_path, forked_python):
     assert_a_killed_run_is_whole(fitting(variant, images), tmp_path)
 
