@@ -52,6 +52,9 @@ CASES = [
     ("sinkhorn-gan", "digits", {}),
     ("ebgan", "digits", {}),
     ("began", "digits", {"micro_batches": 2}),
+    ("pacgan", "ring", {}),
+    ("acgan", "digits", {}),
+    ("infogan", "digits", {}),
 ]
 
 

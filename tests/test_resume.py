@@ -69,7 +69,7 @@ ALIKE = {
     *("fgan-kl", "fgan-reverse-kl", "fgan-pearson", "fgan-hellinger", "fgan-js"),
     *("gan-r1", "dragan", "wgan-lp", "projection-gan"),
 }
-"""These differ from others that are killed here by a loss or a penalty without state; the conformance kit resumes them."""
+"""They differ from others by a loss or a penalty without state. The conformance kit resumes these as well."""
 
 
 @pytest.mark.parametrize("variant", [e.name for e in zoo.list_components("variant") if e.name not in ALIKE])

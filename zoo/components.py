@@ -22,6 +22,10 @@ class Generator(nn.Module):
     """
 
     latent_dim: int
+    categories: int = 0
+    """So many entries of a latent point, from the first, are a category: one of them is 1, the others are 0."""
+    continuous: int = 0
+    """So many entries after the category are uniform on [-1, 1), and not normal."""
     conditional: bool = False
     """Whether `forward` wants a condition: class indices `(N,)`."""
 

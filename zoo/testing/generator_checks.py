@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from zoo.components import Generator
 from zoo.draws import Draws
 from zoo.testing.checks import Subject, check, require
 from zoo.testing.networks import Trial, difference, drawn_globally, require_finite, trials
@@ -71,6 +72,16 @@ def latent(subject: Subject) -> None:
         require(torch.equal(points, again), "latent() differs for the same seed of draws; take all numbers from draws.")
         varied = size == 0 or not torch.equal(points, other)
         require(varied, "latent() is the same for another seed of draws: are they constant?")
+        _require_codes(network, network.latent(50, Draws(1)))
+
+
+def _require_codes(network: Generator, points: torch.Tensor) -> None:
+    """Codes are what `categories` and `continuous` say, and stand first."""
+    sizes = network.categories, network.continuous
+    category, numbers = points[:, : sizes[0]], points[:, sizes[0] : sum(sizes)]
+    one_hot = ((category == 0) | (category == 1)).all() and (category.sum(1) == bool(sizes[0])).all()
+    require(one_hot, f"it says that its first {sizes[0]} latent entries are a category, and they are no one-hot rows.")
+    require((numbers.abs() <= 1).all(), f"it says that {sizes[1]} latent entries lie in [-1, 1), and some do not.")
 
 
 @check("generator")

@@ -14,9 +14,9 @@ from zoo import Batch, Generator, IncompatibleParts, Objective, Setting, Variant
 class AuxiliaryClassifier(Objective):
     """The critic's features tell the class, of real samples and of fakes, and the generator is to make it plain.
 
-    L_C = E -log P(c | x) + E -log P(c | y) in the critic's step (eq. 3), its second half in the generator's: the paper
-    maximises L_S + L_C and L_C - L_S. A linear head on the features gives the logits of P; it is trained with the critic
-    only. At the best head the loss of x is H(C | X), which is 0 where samples show their class.
+    E -log P(c | x) + E -log P(c | y) in the critic's step, its second term in the generator's: the paper's L_C (eq. 3),
+    which critic and generator both maximise. A linear head on the features gives the logits of P; it is trained with
+    the critic only. At the best head the first term is H(C | X), which is 0 where samples show their class.
 
     Args:
         classes: The number of classes.
@@ -44,11 +44,11 @@ class AuxiliaryClassifier(Objective):
         if not getattr(generator, "conditional", False):
             raise IncompatibleParts(
                 "auxiliary-classifier needs a generator that is told a class, and this one is not; "
-                "set a condition for it, such as --set generator.condition=embedding."
+                "set a condition for it, such as --set generator.condition=concat."
             )
         if features is None:
             raise IncompatibleParts(
-                "auxiliary-classifier reads the critic's features, and this critic returns none; use --critic mlp or dcgan."
+                "auxiliary-classifier reads the critic's features, and this one returns none; use another, such as mlp."
             )
         self.weight = weight
         self.head = nn.Linear(features, classes)

@@ -12,12 +12,14 @@ from torch.nn.functional import cross_entropy
 
 from zoo import Batch, Generator, IncompatibleParts, Objective, Setting, Variant, hookimpl, read_variants
 
-
 _Variance: TypeAlias = Literal["fixed", "learnt"]
 
 
 class MutualInformation(Objective):
-    """A network Q tells the codes from the critic's features; it and the generator minimise -log Q(c | G(z, c)).
+    """A network Q tells the codes from the critic's features; -log Q(c | G(z, c)) is added to both losses.
+
+    As in the authors' code, Q is a part of the critic: it and the features learn in the critic's step, the generator in
+    its own. (By eq. 6 only Q and the generator do, where the layers that Q shares are the critic's all the same.)
 
     L_I = H(c) + E log Q(c | G(z, c)) is at most I(c; G(z, c)), and H(c) is a constant (eq. 4 and 5). The codes are the
     first entries of the generator's latent points: a category, whose Q is a softmax, and uniform numbers, each with a
@@ -35,7 +37,7 @@ class MutualInformation(Objective):
         IncompatibleParts: The generator has no codes, or the critic returns no features.
     """
 
-    trained_with = ("generator",)
+    trained_with = ("critic",)
 
     def __init__(
         self,
@@ -56,15 +58,22 @@ class MutualInformation(Objective):
             )
         if features is None:
             raise IncompatibleParts(
-                "mutual-information reads the critic's features, and this critic returns none; use --critic mlp or dcgan."
+                "mutual-information reads the critic's features, and this one returns none; use another, such as mlp."
             )
         self.category_weight, self.continuous_weight = category_weight, continuous_weight
         self.learnt = variance == "learnt"
         told = self.categories + self.continuous * (2 if self.learnt else 1)
         self.network = nn.Sequential(nn.Linear(features, width), nn.LeakyReLU(0.1), nn.Linear(width, told))
 
-    def generator_loss(self, batch: Batch) -> Tensor:
+    def critic_loss(self, batch: Batch) -> Tensor:
         """The weighted sum of the negative log-likelihoods of the category and of the continuous codes."""
+        return self._unlikelihood(batch)
+
+    def generator_loss(self, batch: Batch) -> Tensor:
+        """The same."""
+        return self._unlikelihood(batch)
+
+    def _unlikelihood(self, batch: Batch) -> Tensor:
         told = self.network(batch.fake_features.flatten(1))
         category, numbers = batch.z.split([self.categories, batch.z.shape[1] - self.categories], 1)
         loss = told.new_zeros(())

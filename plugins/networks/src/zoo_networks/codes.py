@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zoo import BadSetting, Draws, Setting
+from zoo import BadSetting, Draws, Generator, Setting
 
 CATEGORIES = Setting("first entries of latent points, of which one is 1 at random and the others 0; 0 for none", ge=0)
 CONTINUOUS = Setting("entries after these that are uniform on [-1, 1)", ge=0)
@@ -48,3 +48,21 @@ class Codes(nn.Module):
         if self.normal:
             parts.append(draws.randn(n, self.normal))
         return torch.cat(parts, dim=1)
+
+
+class CodedGenerator(Generator):
+    """A generator whose latent points may begin with codes; all normal if there are none."""
+
+    codes: Codes | None
+
+    def set_latent(self, latent_dim: int, categories: int, continuous: int) -> None:
+        """Says what latent points are made of. Raises BadSetting, see `Codes`."""
+        self.latent_dim, self.categories, self.continuous = latent_dim, categories, continuous
+        self.codes = Codes(latent_dim, categories, continuous) if categories + continuous else None
+
+    def latent(self, n: int, draws: Draws) -> Tensor:
+        """`n` latent points, `(n, latent_dim)`: the codes first, and then normal entries."""
+        if self.codes is None:
+            return super().latent(n, draws)
+        points: Tensor = self.codes(n, draws)
+        return points

@@ -11,7 +11,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from torch import Tensor, nn
 
-from zoo import Critic, Generator, Scores, Setting
+from zoo import Critic, Scores, Setting
+from zoo_networks.codes import CATEGORIES, CONTINUOUS, CodedGenerator
 from zoo_networks.conditions import (
     CRITIC_CONDITION,
     EMBEDDING,
@@ -42,7 +43,7 @@ _INIT = Setting("paper: weights N(0, 0.02); torch: its defaults, better for narr
 _FEWEST_STAGES = 2
 
 
-class DCGANGenerator(Generator):
+class DCGANGenerator(CodedGenerator):
     """Transposed 4x4 convolutions of stride 2, ReLU, and tanh: `(N, latent_dim)` to images in [-1, 1].
 
     As the paper has it, weights are drawn from N(0, 0.02), scales of norms from N(1, 0.02), biases are 0, and the
@@ -57,11 +58,13 @@ class DCGANGenerator(Generator):
         condition: How it is told the class: `concat` puts it one-hot beside the latent points, `embed` a learnt vector,
             `norm` gives every normalisation scales and shifts of the class's own; `none` is for no class.
         embedding: Size of the learnt vector.
+        categories: The first entries of latent points, of which one is 1 and the others 0: a code to be learnt.
+        continuous: How many entries after these are uniform on [-1, 1). `latent_dim` counts all.
 
     Raises:
         IncompatibleParts: `shape` is not an image's, or a side is out of the limits, or it is to be told
             classes that the data do not have.
-        BadSetting: `norm` is to be told the class, and there is none.
+        BadSetting: `norm` is to be told the class, and there is none; or there are more codes than latent entries.
     """
 
     def __init__(
@@ -75,9 +78,11 @@ class DCGANGenerator(Generator):
         init: Annotated[Init, _INIT] = "paper",
         condition: Annotated[GeneratorCondition, GENERATOR_CONDITION] = "none",
         embedding: Annotated[int, EMBEDDING] = 32,
+        categories: Annotated[int, CATEGORIES] = 0,
+        continuous: Annotated[int, CONTINUOUS] = 0,
     ) -> None:
         super().__init__()
-        self.latent_dim = latent_dim
+        self.set_latent(latent_dim, categories, continuous)
         channels, sides = image_shape(shape, "dcgan")
         self.conditional = condition != "none"
         self.code = label_code(condition, classes, embedding)

@@ -15,7 +15,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from torch import Tensor, nn
 
-from zoo import Critic, Draws, Generator, Scores, Setting
+from zoo import BadSetting, Critic, Draws, Scores, Setting
+from zoo_networks.codes import CATEGORIES, CONTINUOUS, CodedGenerator
 from zoo_networks.conditions import (
     CRITIC_CONDITION,
     EMBEDDING,
@@ -46,7 +47,7 @@ _ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
 }
 
 
-class MLPGenerator(Generator):
+class MLPGenerator(CodedGenerator):
     """Fully connected layers from `(N, latent_dim)` to `(N, *shape)`: linear for vectors, tanh for images.
 
     Args:
@@ -62,10 +63,12 @@ class MLPGenerator(Generator):
         condition: How it is told the class: `concat` puts it one-hot beside the latent points, `embed` a learnt vector,
             `norm` gives every normalisation scales and shifts of the class's own; `none` is for no class.
         embedding: Size of the learnt vector.
+        categories: The first entries of latent points, of which one is 1 and the others 0: a code to be learnt.
+        continuous: How many entries after these are uniform on [-1, 1). `latent_dim` counts all.
 
     Raises:
         IncompatibleParts: It is to be told classes that the data do not have.
-        BadSetting: `norm` is to be told the class, and there is none.
+        BadSetting: `norm` is to be told the class, and there is none; or there are more codes than latent entries.
     """
 
     def __init__(
@@ -82,9 +85,13 @@ class MLPGenerator(Generator):
         component_width: Annotated[float, Setting("standard deviation that each starts with", gt=0)] = 0.2,
         condition: Annotated[GeneratorCondition, GENERATOR_CONDITION] = "none",
         embedding: Annotated[int, EMBEDDING] = 32,
+        categories: Annotated[int, CATEGORIES] = 0,
+        continuous: Annotated[int, CONTINUOUS] = 0,
     ) -> None:
         super().__init__()
-        self.latent_dim = latent_dim
+        self.set_latent(latent_dim, categories, continuous)
+        if components > 1 and categories + continuous:
+            raise BadSetting("latent points are a mixture's or begin with codes, not both; leave one of them out.")
         self.mixture = MixtureLatent(components, latent_dim, component_width) if components > 1 else None
         self.conditional = condition != "none"
         self.code = label_code(condition, classes, embedding)

@@ -17,8 +17,9 @@ from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from zoo import Critic, Generator, Scores, Setting
+from zoo import Critic, Scores, Setting
 from zoo_networks.attention import ATTENTION, put_attention
+from zoo_networks.codes import CATEGORIES, CONTINUOUS, CodedGenerator
 from zoo_networks.conditions import (
     CRITIC_CONDITION,
     EMBEDDING,
@@ -38,7 +39,7 @@ _RELU_GAIN = math.sqrt(2)
 _CRITIC_BASE = 8
 
 
-class ResNetGenerator(Generator):
+class ResNetGenerator(CodedGenerator):
     """A linear layer, a residual block a doubling of resolution, norm, ReLU, 3x3 convolution, tanh.
 
     Args:
@@ -50,11 +51,14 @@ class ResNetGenerator(Generator):
             `norm` gives every normalisation scales and shifts of the class's own; `none` is for no class.
         embedding: Size of the learnt vector.
         attention: Shorter side of the feature map that self-attention (SAGAN) stands behind; 0 is for none.
+        categories: The first entries of latent points, of which one is 1 and the others 0: a code to be learnt.
+        continuous: How many entries after these are uniform on [-1, 1). `latent_dim` counts all.
 
     Raises:
         IncompatibleParts: `shape` is not an image's, or a side is out of the limits, or it is to be told
             classes that the data do not have.
-        BadSetting: `norm` is to be told the class, and there is none; or no feature map has the side `attention`.
+        BadSetting: `norm` is to be told the class, and there is none; or no feature map has the side `attention`; or
+            there are more codes than latent entries.
     """
 
     def __init__(
@@ -68,9 +72,11 @@ class ResNetGenerator(Generator):
         condition: Annotated[GeneratorCondition, GENERATOR_CONDITION] = "none",
         embedding: Annotated[int, EMBEDDING] = 32,
         attention: Annotated[int, ATTENTION] = 0,
+        categories: Annotated[int, CATEGORIES] = 0,
+        continuous: Annotated[int, CONTINUOUS] = 0,
     ) -> None:
         super().__init__()
-        self.latent_dim = latent_dim
+        self.set_latent(latent_dim, categories, continuous)
         channels, sides = image_shape(shape, "resnet")
         self.conditional = condition != "none"
         self.code = label_code(condition, classes, embedding)
