@@ -54,10 +54,16 @@ def test_show_tells_settings_and_recipes(zoo_command):
 
 
 def test_show_keeps_the_two_ls_gans_apart(zoo_command):
-    errors = zoo_command("show", "lsgan", code=2).stderr
-    assert "no component is called 'lsgan'" in errors
-    assert "ls-gan (variant): Qi's loss-sensitive GAN" in errors
-    assert "Not the least-squares lsgan" in errors
+    maos, qis = (zoo_command("show", name).stdout for name in ("lsgan", "ls-gan"))
+    assert "Mao's least-squares GAN" in maos
+    assert "Not Qi's loss-sensitive ls-gan" in maos
+    assert 'name = "least-squares"' in maos
+    assert "Qi's loss-sensitive GAN" in qis
+    assert "Not the least-squares lsgan" in qis
+    assert 'name = "loss-sensitive"' in qis
+    near = zoo_command("show", "lsgam", code=2).stderr
+    assert "lsgan (variant)" in near
+    assert "ls-gan (variant)" in near
 
 
 def test_train_sample_and_runs(zoo_command, tmp_path):

@@ -47,7 +47,6 @@ CASES = [
     ("cyclegan", "digit-translation", {}),
     ("cgan", "digits", {}),
     ("projection-gan", "digits", {}),
-    ("fgan-tv", "ring", {}),
     ("cramer-gan", "ring", {}),
     ("mmd-gan", "digits", {}),
     ("sinkhorn-gan", "digits", {}),

@@ -31,6 +31,9 @@ from zoo.settings import context_of, resolve
 from zoo.trainer import Trainer
 from zoo.training import Training
 
+UNCONDITIONED = ("classes", "source", "paired")
+"""Context that is None for samples without labels, which are made from nothing."""
+
 
 def list_components(hook: str | None = None, pattern: str = "*") -> list[Entry]:
     """The installed components of a hook (all if None) whose names match a wildcard pattern.
@@ -38,8 +41,8 @@ def list_components(hook: str | None = None, pattern: str = "*") -> list[Entry]:
     No plugin is imported.
 
     >>> import zoo
-    >>> [entry.name for entry in zoo.list_components("procedure")]
-    ['adversarial', 'supervised']
+    >>> [entry.name for entry in zoo.list_components("backbone")]
+    ['timm']
     """
     return installed().index.select(hook, pattern)
 
@@ -62,6 +65,7 @@ def create(hook: str, name: str, **settings: Any) -> Any:
     """
     factory = installed().component(hook, name)
     wanted = context_of(factory)
+    settings = {key: None for key in UNCONDITIONED if key in wanted} | settings
     missing = [key for key in wanted if key not in settings]
     if missing:
         raise UsageError(f"{hook} '{name}' needs {', '.join(missing)}, such as {missing[0]}=...")

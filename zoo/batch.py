@@ -358,4 +358,8 @@ class _Head(Batch):
 
 def mean_records(records: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
     """The mean of what was recorded under each name, as scalars on the device."""
-    return {name: torch.stack([v.float() for v in values]).mean() for name, values in records.items()}
+    return {name: torch.stack([_at_least_single(v) for v in values]).mean() for name, values in records.items()}
+
+
+def _at_least_single(value: Tensor) -> Tensor:
+    return value if value.dtype == torch.float64 else value.float()

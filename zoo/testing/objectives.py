@@ -28,7 +28,7 @@ ABOUTS = (
     About(VECTOR, None),
     About(IMAGE, CLASSES),
     About(IMAGE, None),
-    About(IMAGE, None, source=IMAGE),
+    About(IMAGE, None, source=IMAGE, paired=True),
 )
 """Samples with labels, without, and such as are made from others."""
 PHASES = ("critic", "generator")
@@ -167,7 +167,7 @@ def play(subject: Subject, about: About, seed: int = 0, features: bool = True) -
     with seeded(seed, "critic"):
         critic = PlayingCritic(about)
     size = critic.feature_size if features else None
-    context = {"shape": about.shape, "classes": about.classes, "source": about.source}
+    context = {"shape": about.shape, "classes": about.classes, "source": about.source, "paired": about.paired}
     made = subject.make(seed, **context, generator=generator, features=size)
     require(isinstance(made, Objective), f"it makes a {type(made).__name__}, and not a zoo.Objective.")
     return Play(about, generator, critic, made)

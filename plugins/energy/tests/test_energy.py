@@ -1,4 +1,4 @@
-"""EBGAN's and BEGAN's losses against NumPy, the mistakes that are often copied, and k through steps and a resumption."""
+"""EBGAN's and BEGAN's losses against NumPy, a mistake that is often copied, and k through steps and a resumption."""
 
 from importlib.metadata import distribution
 

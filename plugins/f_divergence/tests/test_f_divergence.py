@@ -149,9 +149,43 @@ def test_the_kl_critics_loss_is_written_out():
     assert FDivergence(divergence="kl").critic_loss(scored(real, fake)).item() == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", ["jensen-shannon", "total-variation", "pearson"])
-@pytest.mark.parametrize("size", [300.0, -300.0])
-def test_large_scores_do_not_overflow_where_the_divergence_does_not(name, size):
-    both = torch.full((4,), size), torch.full((4,), -size)
-    assert math.isfinite(FDivergence(divergence=name).critic_loss(scored(*both)).item())
-    assert math.isfinite(FDivergence(divergence=name).generator_loss(scored(*both)).item())
+@EVERY
+@pytest.mark.parametrize("size", [300.0, 1e4, 1e20])
+@pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
+def test_large_scores_give_finite_losses_and_gradients_in_single_precision(name, size, signs):
+    size = min(size, 1e15) if name == "pearson" else size  # Its loss is a square.
+    real, fake = (torch.full((2,), sign * size, requires_grad=True) for sign in signs)
+    for saturating in (False, True):
+        distance = FDivergence(divergence=name, saturating=saturating)
+        for loss in (distance.critic_loss(scored(real, fake)), distance.generator_loss(scored(real, fake))):
+            found = torch.autograd.grad(loss, (real, fake), allow_unused=True, materialize_grads=True)
+            assert all(each.isfinite().all() for each in (loss, *found))
+
+
+@pytest.mark.parametrize("name", ["kl", "reverse-kl", "squared-hellinger"])
+def test_scores_are_tamed_beyond_20_only_and_stay_increasing_there(name):
+    scores = torch.tensor([-500.0, -21.0, -19.9, 0.0, 19.9, 21.0, 500.0], dtype=torch.float64, requires_grad=True)
+    distance = FDivergence(divergence=name, saturating=True)
+    for part in (distance._of.activation, distance._of.conjugate):
+        (slopes,) = torch.autograd.grad(part(scores).sum(), scores)
+        assert (slopes > 0).all()
+    conjugate = {"kl": lambda t: np.exp(t - 1), "reverse-kl": lambda t: -1 - np.log(-t)}.get(
+        name, lambda t: t / (1 - t)
+    )
+    for score in scores.tolist():
+        assert conjugated(name, score) == pytest.approx(conjugate(activated(name, score)), rel=1e-3)
+    within = [-19.9, 0.0, 19.9]
+    activations = np.array([activated(name, score) for score in within])
+    np.testing.assert_allclose(SCORE[name](activations), within, rtol=1e-6, atol=1e-12)
+
+
+@EVERY
+@pytest.mark.parametrize("size", [1.0, 30.0, 1000.0])
+def test_no_critic_shows_more_than_the_divergence_however_large_its_scores(name, size):
+    """On three points, with shares of 40 samples."""
+    p, q = np.array([20, 15, 5]), np.array([5, 5, 30])
+    distance, random = FDivergence(divergence=name), np.random.default_rng(0)
+    divergence = distance._of.share * (q / 40 * F[name](p / q)).sum()
+    critics = [random.normal(scale=size, size=3) for _ in range(50)] + [size * np.array([1, 1, -1])]
+    shown = [distance.estimate(scored(*(torch.from_numpy(np.repeat(v, n)) for n in (p, q)))).item() for v in critics]
+    assert max(shown) <= divergence + 1e-9

@@ -11,7 +11,7 @@ from scipy import integrate, stats
 from zoo import BadSetting, Batch, Critic
 
 LeastSquares = zoo_least_squares.distance()["least-squares"]
-CODES = [(0.0, 1.0, 1.0), (-1.0, 1.0, 0.0), (2.0, -3.0, 0.5)]
+CODES = [(0.0, 1.0, 1.0), (-1.0, 1.0, 0.0), (-3.0, 2.0, 0.5)]
 
 
 class Itself(Critic):
@@ -88,6 +88,16 @@ def test_no_other_critic_shows_more_than_the_best():
     assert max(shown) == shown[1]
 
 
-def test_equal_aims_of_real_and_fake_are_refused():
-    with pytest.raises(BadSetting, match="must differ"):
-        LeastSquares(a=1.0, b=1.0)
+@pytest.mark.parametrize(("a", "b", "c"), [(1, 1, 2), (1, 0, 2), (0, 1, 0), (0, 1, -1)])
+def test_aims_by_which_low_would_be_real_or_fakes_would_be_driven_from_the_data_are_refused(a, b, c):
+    with pytest.raises(BadSetting, match="below b and c"):
+        LeastSquares(a=float(a), b=float(b), c=float(c))
+
+
+def test_with_the_aims_of_equation_8_the_generator_minimises_chi_squared_of_p_plus_q_from_2_q():
+    """E D(x)^2 + E D(y)^2 at the best critic of (-1, 1, 0), which is tanh of half the log ratio."""
+    shares = (np.arange(20_000) + 0.5) / 20_000
+    scores = [torch.from_numpy(np.tanh((0.5 - stats.norm(m, 1).ppf(shares)) / 2)) for m in (0, 1)]
+    game = scored(*scores)
+    both = game.real_scores.square().mean() + 2 * LeastSquares(a=-1.0, b=1.0, c=0.0).generator_loss(game)
+    assert both.item() == pytest.approx(0.408109, abs=1e-4)

@@ -11,6 +11,8 @@ from zoo_networks import (
     DCGANGenerator,
     MLPCritic,
     MLPGenerator,
+    R3GANCritic,
+    R3GANGenerator,
     ResNetCritic,
     ResNetGenerator,
 )
@@ -254,8 +256,10 @@ LABELS = {"condition": "none", "embedding": 32}
         (MLPCritic, MLP | {"waves": 0, "dropout": 0.0} | LABELS),
         (DCGANGenerator, {"width": 64, "norm": "batch", "latent_dim": 128, "init": "paper"} | LABELS),
         (DCGANCritic, {"width": 64, "norm": "none", "init": "paper", "dropout": 0.0} | LABELS),
-        (ResNetGenerator, {"width": 64, "norm": "batch", "latent_dim": 128} | LABELS),
-        (ResNetCritic, {"width": 64, "norm": "none", "pooling": "mean", "dropout": 0.0} | LABELS),
+        (ResNetGenerator, {"width": 64, "norm": "batch", "latent_dim": 128, "attention": 0} | LABELS),
+        (ResNetCritic, {"width": 64, "norm": "none", "pooling": "mean", "dropout": 0.0, "attention": 0} | LABELS),
+        (R3GANGenerator, {"width": 32, "blocks": 2, "groups": 4, "latent_dim": 64} | LABELS),
+        (R3GANCritic, {"width": 32, "blocks": 2, "groups": 4} | LABELS),
     ],
 )
 def test_settings_are_keyword_only_with_these_defaults(network, settings):

@@ -10,7 +10,7 @@ from scipy.stats import norm, wasserstein_distance
 from torch import nn
 
 import zoo
-from zoo import Batch, IncompatibleParts
+from zoo import Batch, IncompatibleParts, Scores
 
 Orthogonal = zoo_orthogonal.lipschitz_constraint()["orthogonal"]
 GroupSortCritic = zoo_orthogonal.critic()["groupsort"]
@@ -50,7 +50,9 @@ def moved(critic, size=0.3):
 
 def slopes(critic, points):
     points = points.clone().requires_grad_()
-    (gradients,) = torch.autograd.grad(critic(points).sum(), points)
+    found = critic(points)
+    scores = found.values if isinstance(found, Scores) else found
+    (gradients,) = torch.autograd.grad(scores.sum(), points)
     return gradients.flatten(1).norm(dim=1)
 
 

@@ -12,7 +12,6 @@ from torch.nn.functional import normalize, relu
 from zoo import Batch, Critic, Distance, Setting, Variant, hookimpl, mean_over_patches, read_variants
 from zoo_energy.autoencoder import Autoencoder
 
-
 expected_failures = {
     "began:sign-of-the-critic-loss": "k is 0 in the beginning, as in the paper: fakes count only when they are better.",
 }
@@ -65,8 +64,8 @@ class Began(Distance):
 
     A saved number k, from 0 to 1, weighs the fakes in the critic's loss. It follows gamma E(x) - E(y) after each of the
     critic's steps, so that fakes keep the share gamma of the error of real samples: the smaller gamma is, the better
-    the samples and the less their variety. What is logged as `convergence` is the paper's M = E(x) + |gamma E(x) - E(y)|,
-    which falls while the training gets better, and `balance` is k.
+    the samples and the less their variety. The log has k as `balance`, and as `convergence` the paper's M, which is
+    E(x) + |gamma E(x) - E(y)| and falls while the training gets better.
 
     >>> import torch
     >>> batch = Batch(critic=torch.nn.Flatten(0), real=torch.full((2, 1), -0.5), fake=torch.full((2, 1), -0.25))

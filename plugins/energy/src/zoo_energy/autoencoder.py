@@ -72,8 +72,8 @@ def _convolutions(shape: tuple[int, ...], widths: list[int], code: int) -> tuple
     step = 2 ** len(widths)
     if len(shape) != 3 or any(side % step for side in shape[1:]):
         raise IncompatibleParts(
-            f"the autoencoder's {len(widths)} convolutions are for images whose sides are multiples of {step}, and these "
-            f"samples have the shape {tuple(shape)}; use critic.layers = 'linear', or another critic.depth."
+            f"the autoencoder's {len(widths)} convolutions are for images whose sides are multiples of {step}, and "
+            f"these samples have the shape {tuple(shape)}; use critic.layers = 'linear', or another critic.depth."
         )
     sizes, smallest = [shape[0], *widths], (widths[-1], shape[1] // step, shape[2] // step)
     encoder, decoder = nn.Sequential(), nn.Sequential(nn.Linear(code, math.prod(smallest)), nn.Unflatten(1, smallest))

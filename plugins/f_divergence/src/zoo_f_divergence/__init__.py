@@ -14,6 +14,8 @@ from zoo import Batch, Distance, Setting, Variant, hookimpl, read_variants
 
 Name: TypeAlias = Literal["kl", "reverse-kl", "pearson", "squared-hellinger", "jensen-shannon", "total-variation"]
 LOG_2 = math.log(2)
+LIMIT = 20.0
+"""Scores of this size stand for density ratios of half a billion; larger ones are tamed before an exponential."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Divergence:
     Attributes:
         estimates: What it is called.
         activation: g_f, which takes any score to where the conjugate f* is defined.
-        conjugate: f* of the activation, simplified, so that large scores do not overflow before they must.
+        conjugate: f* of the activation, simplified, so that large scores do not overflow.
         share: What the divergence of that name is of the paper's.
     """
 
@@ -37,11 +39,19 @@ def _itself(scores: Tensor) -> Tensor:
     return scores
 
 
+def _tamed(scores: Tensor) -> Tensor:
+    """Scores that grow like a logarithm beyond the limit, so that their exponential and its gradient are finite.
+
+    The activation may be any increasing function onto the domain of f*: the bound stays one, and its maximum as it is.
+    """
+    return scores.clamp(-LIMIT, LIMIT) + scores.sign() * (scores.abs() - LIMIT).relu().log1p()
+
+
 DIVERGENCES: Mapping[Name, Divergence] = {
-    "kl": Divergence("KL", _itself, lambda v: (v - 1).exp()),
-    "reverse-kl": Divergence("reverse KL", lambda v: -(-v).exp(), lambda v: v - 1),
+    "kl": Divergence("KL", _tamed, lambda v: (_tamed(v) - 1).exp()),
+    "reverse-kl": Divergence("reverse KL", lambda v: -(-_tamed(v)).exp(), lambda v: _tamed(v) - 1),
     "pearson": Divergence("Pearson chi-squared", _itself, lambda v: v.square() / 4 + v),
-    "squared-hellinger": Divergence("squared Hellinger", lambda v: -(-v).expm1(), lambda v: v.expm1()),
+    "squared-hellinger": Divergence("squared Hellinger", lambda v: -(-_tamed(v)).expm1(), lambda v: _tamed(v).expm1()),
     # The paper's is twice the Jensen-Shannon divergence.
     "jensen-shannon": Divergence("JS", lambda v: LOG_2 - softplus(-v), lambda v: softplus(v) - LOG_2, share=0.5),
     "total-variation": Divergence("TV", lambda v: v.tanh() / 2, lambda v: v.tanh() / 2),

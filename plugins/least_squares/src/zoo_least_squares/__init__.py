@@ -22,7 +22,7 @@ class LeastSquares(Distance):
     p + q from 2 q (eq. 8); (0, 1, 1) is the paper's other choice, and the usual one.
 
     Raises:
-        BadSetting: a and b are equal, so that there is nothing to tell.
+        BadSetting: Not a < b, so that scores would be low for real; or not a < c, so that fakes would be driven away.
 
     >>> import torch
     >>> score = torch.nn.Flatten(0)
@@ -41,8 +41,8 @@ class LeastSquares(Distance):
         c: Annotated[float, Setting("what the generator has the scores of fakes aim at")] = 1.0,
     ) -> None:
         super().__init__()
-        if a == b:
-            raise BadSetting(f"distance.a and distance.b must differ, and both are {a:g}.")
+        if not a < min(b, c):
+            raise BadSetting(f"distance.a must be below b and c, so that high is real: not a={a:g}, b={b:g}, c={c:g}.")
         self.a, self.b, self.c = a, b, c
 
     def critic_loss(self, batch: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""Generators and critics: a multilayer perceptron, DCGAN, and the ResNet of WGAN-GP and SN-GAN."""
+"""Generators and critics: a multilayer perceptron, DCGAN, the ResNet of WGAN-GP and SN-GAN, and R3GAN's networks."""
 
 from __future__ import annotations
 
@@ -7,18 +7,28 @@ from collections.abc import Callable, Mapping
 from zoo import Critic, Generator, hookimpl
 from zoo_networks.dcgan import DCGANCritic, DCGANGenerator
 from zoo_networks.mlp import MLPCritic, MLPGenerator
+from zoo_networks.r3gan import R3GANCritic, R3GANGenerator
 from zoo_networks.resnet import ResNetCritic, ResNetGenerator
 
-__all__ = ["DCGANCritic", "DCGANGenerator", "MLPCritic", "MLPGenerator", "ResNetCritic", "ResNetGenerator"]
+__all__ = [
+    "DCGANCritic",
+    "DCGANGenerator",
+    "MLPCritic",
+    "MLPGenerator",
+    "R3GANCritic",
+    "R3GANGenerator",
+    "ResNetCritic",
+    "ResNetGenerator",
+]
 
 
 @hookimpl
 def generator() -> Mapping[str, Callable[..., Generator]]:
     """The generators, by name."""
-    return {"mlp": MLPGenerator, "dcgan": DCGANGenerator, "resnet": ResNetGenerator}
+    return {"mlp": MLPGenerator, "dcgan": DCGANGenerator, "resnet": ResNetGenerator, "r3gan": R3GANGenerator}
 
 
 @hookimpl
 def critic() -> Mapping[str, Callable[..., Critic]]:
     """The critics, by name."""
-    return {"mlp": MLPCritic, "dcgan": DCGANCritic, "resnet": ResNetCritic}
+    return {"mlp": MLPCritic, "dcgan": DCGANCritic, "resnet": ResNetCritic, "r3gan": R3GANCritic}

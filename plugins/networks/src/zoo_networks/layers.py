@@ -15,6 +15,7 @@ Norm: TypeAlias = Literal["none", "batch", "layer", "instance"]
 SMALLEST_SIDE, LARGEST_SIDE = 8, 256
 LARGEST_BASE = 7
 _WIDEST = 8
+_CONSTANT_STAGES = 3
 
 DROPOUT = Setting("share of hidden units left out in training, between hidden layers", ge=0, lt=1)
 
@@ -88,6 +89,11 @@ def doubled(width: int, times: int) -> int:
     [64, 128, 256, 512, 512]
     """
     return min(width << times, width * _WIDEST)
+
+
+def width_at(level: int, sides: tuple[int, int], width: int) -> int:
+    """Channels of a residual network after `level` halvings: they double only where the shorter side is above 56."""
+    return width if halvings(sides) <= _CONSTANT_STAGES else doubled(width, level)
 
 
 def with_dropout(activation: nn.Module, share: float) -> nn.Module:

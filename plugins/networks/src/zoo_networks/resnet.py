@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 from torch import Tensor, nn
 
 from zoo import Critic, Scores, Setting
+from zoo_networks.attention import ATTENTION, put_attention
 from zoo_networks.codes import CATEGORIES, CONTINUOUS, CodedGenerator
 from zoo_networks.conditions import (
     CRITIC_CONDITION,
@@ -32,10 +33,9 @@ from zoo_networks.conditions import (
     scored,
     through,
 )
-from zoo_networks.layers import DROPOUT, CentreCrop, Norm, doubled, halved, halvings, image_shape, norm_layer, xavier
+from zoo_networks.layers import DROPOUT, CentreCrop, Norm, halved, halvings, image_shape, norm_layer, width_at, xavier
 
 _RELU_GAIN = math.sqrt(2)
-_CONSTANT_STAGES = 3
 _CRITIC_BASE = 8
 
 
@@ -50,13 +50,15 @@ class ResNetGenerator(CodedGenerator):
         condition: How it is told the class: `concat` puts it one-hot beside the latent points, `embed` a learnt vector,
             `norm` gives every normalisation scales and shifts of the class's own; `none` is for no class.
         embedding: Size of the learnt vector.
+        attention: Shorter side of the feature map that self-attention (SAGAN) stands behind; 0 is for none.
         categories: The first entries of latent points, of which one is 1 and the others 0: a code to be learnt.
         continuous: How many entries after these are uniform on [-1, 1). `latent_dim` counts all.
 
     Raises:
         IncompatibleParts: `shape` is not an image's, or a side is out of the limits, or it is to be told
             classes that the data do not have.
-        BadSetting: `norm` is to be told the class, and there is none; or there are more codes than latent entries.
+        BadSetting: `norm` is to be told the class, and there is none; or no feature map has the side `attention`; or
+            there are more codes than latent entries.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class ResNetGenerator(CodedGenerator):
         latent_dim: Annotated[int, Setting("size of the latent points", ge=1)] = 128,
         condition: Annotated[GeneratorCondition, GENERATOR_CONDITION] = "none",
         embedding: Annotated[int, EMBEDDING] = 32,
+        attention: Annotated[int, ATTENTION] = 0,
         categories: Annotated[int, CATEGORIES] = 0,
         continuous: Annotated[int, CONTINUOUS] = 0,
     ) -> None:
@@ -80,6 +83,7 @@ class ResNetGenerator(CodedGenerator):
         inputs = latent_dim + (0 if self.code is None else self.code.size)
         normed = norm_classes(condition, norm, classes)
         self.layers = _generator_layers(inputs, channels, sides, width, norm, normed)
+        put_attention(self.layers, _generator_places(sides, width), attention)
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images `(N, *shape)` in [-1, 1] from latent points `(N, latent_dim)`."""
@@ -104,10 +108,12 @@ class ResNetCritic(Critic):
             same at all pixels), `embed` a learnt vector, `projection` adds to the score how well features fit the
             class; `none` is for no class.
         embedding: Size of the learnt vector.
+        attention: Shorter side of the feature map that self-attention (SAGAN) stands behind; 0 is for none.
 
     Raises:
         IncompatibleParts: `shape` is not an image's, or a side is out of the limits, or it is to be told
             classes that the data do not have.
+        BadSetting: No feature map has the side `attention`.
     """
 
     def __init__(
@@ -121,6 +127,7 @@ class ResNetCritic(Critic):
         dropout: Annotated[float, DROPOUT] = 0.0,
         condition: Annotated[CriticCondition, CRITIC_CONDITION] = "none",
         embedding: Annotated[int, EMBEDDING] = 32,
+        attention: Annotated[int, ATTENTION] = 0,
     ) -> None:
         super().__init__()
         channels, sides = image_shape(shape, "resnet")
@@ -133,6 +140,7 @@ class ResNetCritic(Critic):
         self.blocks = _critic_blocks(inputs, widths, norm, dropout)
         self.score = xavier(nn.Linear(widths[-1], 1))
         self.projection = projection(condition, classes, widths[-1])
+        put_attention(self.blocks, {min(halved(sides, n)): (n, c) for n, c in enumerate(widths, 1)}, attention)
 
     def forward(self, samples: Tensor, condition: Tensor | None = None) -> Scores:
         """Scores `(N,)` of images `(N, *shape)`, and the pooled last feature map, `(N, feature_size)`."""
@@ -211,16 +219,11 @@ def _projection(inputs: int, outputs: int) -> nn.Conv2d:
     return xavier(nn.Conv2d(inputs, outputs, 1, bias=False))
 
 
-def _width_at(level: int, sides: tuple[int, int], width: int) -> int:
-    return width if halvings(sides) <= _CONSTANT_STAGES else doubled(width, level)
-
-
 def _generator_layers(
     inputs: int, channels: int, sides: tuple[int, int], width: int, norm: Norm, classes: int | None
 ) -> nn.Sequential:
-    stages = halvings(sides)
-    widths = [_width_at(level, sides, width) for level in range(stages, -1, -1)]
-    base = (widths[0], *halved(sides, stages))
+    widths = _generator_widths(sides, width)
+    base = (widths[0], *halved(sides, halvings(sides)))
     layers = nn.Sequential(xavier(nn.Linear(inputs, base[0] * base[1] * base[2])), nn.Unflatten(1, base))
     for before, after in pairwise(widths):
         layers.append(ResidualBlock(before, after, norm, "up", bias=norm == "none", classes=classes))
@@ -228,10 +231,20 @@ def _generator_layers(
     return layers.extend([CentreCrop(sides), nn.Tanh()])
 
 
+def _generator_widths(sides: tuple[int, int], width: int) -> list[int]:
+    return [width_at(level, sides, width) for level in range(halvings(sides), -1, -1)]
+
+
+def _generator_places(sides: tuple[int, int], width: int) -> dict[int, tuple[int, int]]:
+    """Where attention may stand: a linear layer and its unflattening are before the base."""
+    base = min(halved(sides, halvings(sides)))
+    return {base << n: (2 + n, channels) for n, channels in enumerate(_generator_widths(sides, width))}
+
+
 def _critic_widths(sides: tuple[int, int], width: int) -> list[int]:
     """Channels after every block that halves the resolution."""
     halving_blocks = max(1, halvings(sides, _CRITIC_BASE))
-    return [_width_at(level, sides, width) for level in range(halving_blocks)]
+    return [width_at(level, sides, width) for level in range(halving_blocks)]
 
 
 def _critic_blocks(channels: int, widths: list[int], norm: Norm, dropout: float) -> nn.Sequential:
