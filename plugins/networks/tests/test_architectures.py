@@ -247,16 +247,17 @@ def test_resnet_pools_by_mean_or_by_sum():
 MLP = {"width": 512, "depth": 3, "activation": "relu", "norm": "none"}
 
 LABELS = {"condition": "none", "embedding": 32}
+CODES = {"categories": 0, "continuous": 0}
 
 
 @pytest.mark.parametrize(
     ("network", "settings"),
     [
-        (MLPGenerator, MLP | {"latent_dim": 128, "components": 1, "component_width": 0.2} | LABELS),
+        (MLPGenerator, MLP | {"latent_dim": 128, "components": 1, "component_width": 0.2} | LABELS | CODES),
         (MLPCritic, MLP | {"waves": 0, "dropout": 0.0} | LABELS),
-        (DCGANGenerator, {"width": 64, "norm": "batch", "latent_dim": 128, "init": "paper"} | LABELS),
+        (DCGANGenerator, {"width": 64, "norm": "batch", "latent_dim": 128, "init": "paper"} | LABELS | CODES),
         (DCGANCritic, {"width": 64, "norm": "none", "init": "paper", "dropout": 0.0} | LABELS),
-        (ResNetGenerator, {"width": 64, "norm": "batch", "latent_dim": 128, "attention": 0} | LABELS),
+        (ResNetGenerator, {"width": 64, "norm": "batch", "latent_dim": 128, "attention": 0} | LABELS | CODES),
         (ResNetCritic, {"width": 64, "norm": "none", "pooling": "mean", "dropout": 0.0, "attention": 0} | LABELS),
         (R3GANGenerator, {"width": 32, "blocks": 2, "groups": 4, "latent_dim": 64} | LABELS),
         (R3GANCritic, {"width": 32, "blocks": 2, "groups": 4} | LABELS),
