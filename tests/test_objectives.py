@@ -245,6 +245,36 @@ def test_saved_and_resumed_it_ends_as_if_it_had_not_stopped(tmp_path, given):
     ] == []
 
 
+class Following(Objective):
+    """State, and no parameters, so that it is among no networks."""
+
+    trained_with = ()
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("level", torch.zeros(()))
+
+    def critic_loss(self, batch):
+        batch.record(level=batch.real_scores.mean())
+        return (batch.real_scores - self.level).square().mean()
+
+    def after_step(self, means):
+        if "level" in means:
+            self.level.lerp_(means["level"], 0.1)
+
+
+def test_state_without_parameters_is_saved_as_well():
+    trainer, again = (Trainer(composed({"following": Following()})) for _ in range(2))
+    for _ in range(3):
+        trainer.iterate()
+    again.load_state_dict(trainer.state_dict())
+    for each in (trainer, again):
+        each.iterate()
+    one, other = (each.composition.parts.objectives["following"].level for each in (trainer, again))
+    assert one != 0
+    assert torch.equal(one, other)
+
+
 def test_it_is_named_set_and_left_out_on_the_command_line(zoo_command, tmp_path):
     command = ("train", "wgan", "--dataset", "ring", "--plugin", FILE, "--dry-run", "--objective", "telling")
 
