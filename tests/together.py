@@ -103,7 +103,7 @@ def cases():
 
 def own_objective():
     """One that learns, draws nothing, and follows a mean."""
-    generator = zoo.create("generator", "mlp", shape=(2,), latent_dim=4)
+    generator = zoo.create("generator", "mlp", shape=(2,), classes=None, latent_dim=4)
     with seeded(5):
         return {"telling": Telling((2,), generator, weight=1.0)}
 

@@ -1,4 +1,4 @@
-"""The auxiliary classifier's terms against NumPy, its bound, whom it trains, and what it refuses."""
+"""The auxiliary classifier against NumPy, what it trains, its best value, and what it refuses."""
 
 from importlib.metadata import distribution
 
@@ -7,44 +7,54 @@ import pytest
 import torch
 import zoo_acgan
 from scipy.special import log_softmax
+from sklearn.datasets import load_digits
+from sklearn.svm import SVC
 
+import zoo
 from zoo import Batch, Critic, Generator, IncompatibleParts, Scores
 from zoo.api import compose_table
 
-AuxiliaryClassifier = zoo_acgan.AuxiliaryClassifier
+AuxiliaryClassifier = zoo_acgan.objective()["auxiliary-classifier"]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 class Told(Generator):
-    latent_dim, conditional = 2, True
-
-    def forward(self, z, condition=None):
-        return z
+    conditional = True
+    latent_dim = 2
 
 
 class Itself(Critic):
-    """The samples are the features."""
+    """Samples are the features."""
 
-    feature_size = 3
+    feature_size = 4
 
     def forward(self, samples, condition=None):
-        return Scores(samples[:, 0], samples)
+        return Scores(samples.sum(1), samples)
 
 
-def game(seed=0):
-    draws = np.random.default_rng(seed)
-    real, fake = (torch.from_numpy(draws.normal(size=(8, 3))) for _ in range(2))
-    labels = [torch.from_numpy(draws.integers(4, size=8)) for _ in range(2)]
-    return Batch(critic=Itself(), real=real, fake=fake, real_condition=labels[0], fake_condition=labels[1])
+def drawn(n, seed):
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=(n, 4)))
 
 
-@pytest.fixture
-def objective():
+def objective(classes=3, weight=1.0):
     torch.manual_seed(0)
-    return AuxiliaryClassifier(4, Told(), 3, weight=0.5).double()
+    return AuxiliaryClassifier(classes, Told(), 4, weight=weight).double()
 
 
-def entropy(objective, samples, labels):
-    logits = samples.numpy() @ objective.head.weight.detach().numpy().T + objective.head.bias.detach().numpy()
+def game(real, fake, real_labels, fake_labels):
+    return Batch(critic=Itself(), real=real, fake=fake, real_condition=real_labels, fake_condition=fake_labels)
+
+
+def entropy(made, features, labels):
+    weight, bias = (p.detach().numpy() for p in made.head.parameters())
+    logits = features.detach().numpy() @ weight.T + bias
     return -log_softmax(logits, axis=1)[np.arange(len(labels)), labels.numpy()].mean()
 
 
@@ -53,50 +63,82 @@ def test_the_metadata_declare_what_the_hooks_return():
     assert declared == {("objective", "auxiliary-classifier"), ("variant", "acgan")}
 
 
-def test_the_critics_term_is_of_both_kinds_and_the_generators_of_fakes(objective):
-    batch = game()
-    real = entropy(objective, batch.real, batch.real_condition)
-    fake = entropy(objective, batch.fake, batch.fake_condition)
-    assert objective.critic_loss(batch).item() == pytest.approx(0.5 * (real + fake), rel=1e-9)
-    assert objective.generator_loss(batch).item() == pytest.approx(0.5 * fake, rel=1e-9)
+def test_both_halves_for_the_critic_and_that_of_the_fakes_for_the_generator():
+    made = objective(weight=0.5)
+    real, fake, labels = drawn(6, 0), drawn(6, 1), torch.tensor([0, 1, 2, 0, 1, 2])
+    batch = game(real, fake, labels, labels.flip(0))
+    expected = entropy(made, real, labels), entropy(made, fake, labels.flip(0))
+    assert made.critic_loss(batch).item() == pytest.approx(0.5 * sum(expected), rel=1e-12)
+    assert made.generator_loss(batch).item() == pytest.approx(0.5 * expected[1], rel=1e-12)
+    recorded = [batch.records[name][0].item() for name in ("real_entropy", "fake_entropy")]
+    assert recorded == pytest.approx(expected, rel=1e-12)
 
 
-def test_at_the_best_head_the_loss_is_what_samples_leave_open_of_the_class():
-    """H(C | X) for three points that are seen with known shares of two classes."""
-    points = torch.eye(3, dtype=torch.float64)
-    shares = torch.tensor([0.9, 0.5, 0.2], dtype=torch.float64)
-    objective = AuxiliaryClassifier(2, Told(), 3).double()
-    with torch.no_grad():
-        objective.head.bias.zero_()
-        objective.head.weight.copy_(torch.stack([(1 - shares).log(), shares.log()]))
-    counts = [round(10 * float(share)) for share in shares]
-    samples = points.repeat_interleave(10, 0)
-    labels = torch.cat([torch.tensor([1] * n + [0] * (10 - n)) for n in counts])
-    batch = Batch(critic=Itself(), real=samples, fake=samples, real_condition=labels, fake_condition=labels)
-    left = -(shares * shares.log() + (1 - shares) * (1 - shares).log()).mean().item()
-    assert objective.generator_loss(batch).item() == pytest.approx(left, rel=1e-9)
-    with torch.no_grad():
-        objective.head.weight.mul_(1.3)
-    assert objective.generator_loss(batch).item() > left
+def test_a_step_of_the_generator_makes_the_class_that_was_asked_for_likelier():
+    made, fake, labels = objective(), drawn(5, 1).requires_grad_(), torch.tensor([0, 1, 2, 0, 1])
+    before = made.generator_loss(game(drawn(5, 0), fake, labels, labels))
+    (gradient,) = torch.autograd.grad(before, fake)
+    weight, bias = (p.detach() for p in made.head.parameters())
+    chances = torch.softmax(fake.detach() @ weight.T + bias, 1)
+    expected = (chances - torch.eye(3, dtype=torch.float64)[labels]) @ weight / 5
+    torch.testing.assert_close(gradient, expected)
+    after = made.generator_loss(game(drawn(5, 0), fake.detach() - 0.1 * gradient, labels, labels))
+    assert after < before
 
 
-def test_the_critics_steps_train_its_head_and_the_generators_do_not():
-    composition = compose_table({"variant": "acgan", "dataset": {"name": "digits"}}, device="cpu")
-    assert {phase.name: "auxiliary-classifier" in phase.trains for phase in composition.phases} == {
-        "critic": True,
-        "generator": False,
-    }
-    assert not getattr(composition.networks["critic"], "conditional", False)
+def test_the_best_head_comes_to_the_entropy_of_the_class_given_the_sample():
+    # Two points; at the first the class is 0 for three samples of four, at the second it is always 1.
+    points = torch.eye(4, dtype=torch.float64)[[0, 0, 0, 0, 1, 1, 1, 1]]
+    labels = torch.tensor([0, 0, 0, 1, 1, 1, 1, 1])
+    made = objective(classes=2)
+    optimizer = torch.optim.Adam(made.parameters(), lr=0.1)
+    for _ in range(600):
+        optimizer.zero_grad()
+        loss = made.critic_loss(game(points, points, labels, labels))
+        loss.backward()
+        optimizer.step()
+    expected = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25)) / 2
+    assert loss.item() == pytest.approx(2 * expected, abs=2e-3)
+
+
+def test_a_head_that_knows_nothing_costs_the_logarithm_of_the_number_of_classes():
+    made, labels = objective(), torch.tensor([0, 1, 2])
+    torch.nn.init.zeros_(made.head.weight)
+    torch.nn.init.zeros_(made.head.bias)
+    assert made.generator_loss(game(drawn(3, 0), drawn(3, 1), labels, labels)).item() == pytest.approx(np.log(3))
 
 
 @pytest.mark.parametrize(
-    ("classes", "generator", "features", "words"),
+    ("context", "why"),
     [
-        (None, Told(), 3, "have no labels"),
-        (4, torch.nn.Identity(), 3, "generator that is told a class"),
-        (4, Told(), None, "returns none"),
+        ((None, Told(), 4), "these data have no labels"),
+        ((3, Generator(), 4), "needs a generator that is told a class.*--set generator.condition=concat"),
+        ((3, Told(), None), "reads the critic's features, and this one returns none"),
     ],
 )
-def test_what_is_missing_is_named(classes, generator, features, words):
-    with pytest.raises(IncompatibleParts, match=words):
-        AuxiliaryClassifier(classes, generator, features)
+def test_what_it_cannot_do_without_is_named(context, why):
+    with pytest.raises(IncompatibleParts, match=why):
+        AuxiliaryClassifier(*context)
+
+
+def test_data_without_labels_are_refused():
+    with pytest.raises(IncompatibleParts, match="labels"):
+        compose_table({"variant": "acgan", "dataset": {"name": "ring"}}, device="cpu")
+
+
+def test_its_head_is_trained_in_the_critics_step_and_the_critic_is_told_no_class():
+    composition = compose_table({"variant": "acgan", "dataset": {"name": "digits"}}, device="cpu")
+    trains = {phase.name: phase.trains for phase in composition.phases}
+    assert trains == {"critic": ("critic", "auxiliary-classifier"), "generator": ("generator",)}
+    assert composition.networks["generator"].conditional
+    assert not composition.networks["critic"].conditional
+
+
+@pytest.mark.slow
+def test_a_classifier_finds_the_class_that_was_asked_for(tmp_path):
+    run = zoo.train("acgan", dataset="digits", out=tmp_path, name="run", device="cpu", steps=600)
+    real = load_digits()
+    judge = SVC(gamma="scale").fit(real.data / 8 - 1, real.target)
+    labels = np.arange(1000) % 10
+    samples = run.sample(1000, labels=labels.tolist()).flatten(1).numpy()
+    assert (judge.predict(samples) == labels).mean() >= 0.9
