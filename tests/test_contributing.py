@@ -18,7 +18,7 @@ TITLES = {
     ("A variant from a paper",): ["mao-digits", "mao-ring"],
     ("A variant in a plugin",): ["calm-plugin"],
     ("A plugin of your own", "Publishing a plugin"): ["pulse"],
-    ("A new component",): ["orthogonal"],
+    ("A new component",): ["orthoreg"],
 }
 """Sections that are followed one after the other, and the runs that their commands train."""
 
