@@ -1,74 +1,37 @@
-"""The tables of docs/variants.md, which cog writes into it: every variant with its parts, code and results."""
+"""The table of docs/variants.md: every variant with its parts, and the lines of code that they cost."""
 
 from __future__ import annotations
 
 import ast
 import inspect
 import io
-import json
 import statistics
 import tokenize
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
-
-import cog
 
 from zoo.plugins import Plugins
 from zoo.recipe import CONSTRAINTS, OBJECTIVES, normalized
 from zoo.variants import Variant
 
-RESULTS = Path(__file__).parent.parent / "docs" / "results"
 SHARED = ("zoo_networks", "zoo_timm_backbones", "zoo.adversarial")
 """Code that belongs to no method: networks, backbones, and the default procedure."""
-FIGURES = {
-    "ring": ("mode-coverage modes", "mode-coverage high-quality"),
-    "grid": ("mode-coverage modes", "mode-coverage high-quality"),
-    "digits": ("frechet:classifier", "prdc coverage"),
-}
 
 
-def parts() -> None:
-    """The variants with paper, axes and lines of code."""
+def parts() -> str:
+    """The variants with paper, axes and lines of code, as a Markdown table."""
     plugins = Plugins()
-    cog.outl("| variant | paper | distance | constraint | objective | critic | procedure | lines |")
-    cog.outl("|---" * 8 + "|")
+    rows = ["| variant | paper | distance | constraint | objective | critic | procedure | lines |", "|---" * 8 + "|"]
     counts = []
     for entry in plugins.index.select("variant"):
         variant = plugins.load(entry)
         paper = f"[{variant.authors}, {variant.year}]({variant.paper})" if variant.paper else "-"
-        lines = _lines(plugins, variant)
-        counts.append(lines)
+        counts.append(_lines(plugins, variant))
         axes = [", ".join(f"`{name}`" for name in names) or "-" for names in _axes(variant).values()]
-        cog.outl(f"| `{entry.name}` | {paper} | {' | '.join(axes)} | {lines} |")
-    cog.outl(f"\n{len(counts)} variants; the median method has {statistics.median(counts):g} lines of code.")
-
-
-def results() -> None:
-    """What each variant came to, from the files that benchmarks/collection.py writes."""
-    found = {name: _read(name) for name in FIGURES}
-    heads = [f"{name}: {key.rpartition(' ')[2]}" for name, keys in FIGURES.items() for key in keys]
-    cog.outl(f"| variant | {' | '.join(heads)} |")
-    cog.outl("|---" * (len(heads) + 1) + "|")
-    plugins = Plugins()
-    for entry in plugins.index.select("variant"):
-        rows = [(found[name]["variants"].get(entry.name), key) for name, keys in FIGURES.items() for key in keys]
-        if any(row for row, _ in rows):
-            cog.outl(f"| `{entry.name}` | {' | '.join(_cell(row, key) for row, key in rows)} |")
-
-
-def _read(dataset: str) -> dict[str, Any]:
-    path = RESULTS / f"collection-{dataset}.json"
-    empty: dict[str, Any] = {"variants": {}}
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else empty
-
-
-def _cell(row: Mapping[str, Any] | None, key: str) -> str:
-    if row is None:
-        return "-"
-    if row["failures"]:
-        return f"failed in {row['failures']} of {row['runs']}"
-    return f"{row['figures'][key][0]:.3g}"
+        rows.append(f"| `{entry.name}` | {paper} | {' | '.join(axes)} | {counts[-1]} |")
+    return "\n".join(
+        [*rows, f"\n{len(counts)} variants; the median method has {statistics.median(counts):g} lines of code."]
+    )
 
 
 def _tables(variant: Variant) -> Iterator[Mapping[str, Any]]:
