@@ -18,7 +18,7 @@ SLOW = {"backbone-heads", "projected", "projected-gan"}
 """Their backbones take seconds to build; the plugins' own tests train them."""
 DEMANDING = {"condition", "attention", "categories", "continuous", "packed", "on"}
 """Settings that want labels, sides, sizes or features that most data and networks do not have."""
-WANTING = {"cgan", "acgan", "projection-gan", "pix2pix", "cyclegan"}
+WANTING = {"cgan", "acgan", "projection-gan", "cvae", "pix2pix", "cyclegan"}
 """Variants that want labels or sources; their plugins' own tests train them."""
 SMALL_AND_ODD = st.one_of(
     st.just("none"),

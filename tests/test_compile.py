@@ -55,6 +55,11 @@ CASES = [
     ("pacgan", "ring", {}),
     ("acgan", "digits", {}),
     ("infogan", "digits", {}),
+    ("vae", "digits", {}),
+    ("cvae", "digits", {"micro_batches": 2}),
+    ("dvae", "digits", {}),
+    ("aae", "ring", {}),
+    ("bigan", "digits", {}),
 ]
 
 

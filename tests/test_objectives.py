@@ -335,7 +335,7 @@ def test_micro_batches_equal_the_whole_where_it_is_a_mean():
             with torch.enable_grad():
                 generator = trainer.composition.networks["generator"]
                 batch = trainer.composition.batch(real=points, fake=generator(latents), z=latents, track=False)
-                total, _ = trainer._source._losses["generator"](batch)
+                total, _, _ = trainer._source._losses["generator"](batch)
                 total.backward()
         found.append([p.grad.clone() for p in (*own.parameters(), *generator.parameters())])
     for one, *others in zip(*found, strict=True):

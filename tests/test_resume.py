@@ -67,7 +67,7 @@ def fitting(variant, images):
 ALIKE = {
     *("vanilla-minimax", "lsgan", "hinge-gan", "rpgan", "ragan", "gls-gan", "mmd-gan", "cramer-gan", "ebgan"),
     *("fgan-kl", "fgan-reverse-kl", "fgan-pearson", "fgan-hellinger", "fgan-js"),
-    *("gan-r1", "dragan", "wgan-lp", "projection-gan"),
+    *("gan-r1", "dragan", "wgan-lp", "projection-gan", "cvae", "dvae"),
 }
 """They differ from others by a loss or a penalty without state. The conformance kit resumes these as well."""
 

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.adversarial import Adversarial
+    from zoo.adversarial import Adversarial, critic_phase, generator_loss
     from zoo.api import create, list_components, resume, train
     from zoo.backbones import Backbone, Stage
     from zoo.batch import Batch
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "zoo.adversarial": ("Adversarial",),
+    "zoo.adversarial": ("Adversarial", "critic_phase", "generator_loss"),
     "zoo.api": ("create", "list_components", "resume", "train"),
     "zoo.batch": ("Batch",),
     "zoo.classifiers": ("Classifier",),
@@ -136,7 +136,9 @@ __all__ = [
     "__version__",
     "compare",
     "create",
+    "critic_phase",
     "finetune",
+    "generator_loss",
     "hookimpl",
     "is_conditional",
     "is_picture",

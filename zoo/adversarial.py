@@ -8,7 +8,7 @@ from typing import Annotated
 from torch import Tensor
 
 from zoo.batch import Batch
-from zoo.components import Distance, LipschitzConstraint, Objective, overrides
+from zoo.components import Distance, overrides
 from zoo.errors import BadRecipe
 from zoo.hookspecs import hookimpl
 from zoo.procedures import About, Parts, Phase, Procedure, Want
@@ -40,64 +40,81 @@ class Adversarial(Procedure):
 
     def phases(self, parts: Parts) -> list[Phase]:
         """`critic_steps` steps of the critic, one of the generator."""
-        if parts.distance is None:
-            raise BadRecipe("the recipe has no distance; name one with --distance.")
-        alone = "critic" not in parts
+        alone, objectives = "critic" not in parts, parts.objectives
         trained = ("generator", *_trained_with("generator", parts))
-        generator = Phase("generator", trained, _generator_loss(parts.distance, parts.objectives), estimates=alone)
-        return [generator] if alone else [_critic_phase(parts, parts.distance), generator]
+
+        def loss(batch: Batch) -> Mapping[str, Tensor]:
+            terms = {"generator_loss": generator_loss(parts, batch)}
+            for name, objective in objectives.items():
+                _add(terms, name, objective.generator_loss(batch))
+            return terms
+
+        generator = Phase("generator", trained, loss, estimates=alone)
+        _distance(parts)
+        return [generator] if alone else [critic_phase(parts), generator]
 
 
-def _critic_phase(parts: Parts, distance: Distance) -> Phase:
+def critic_phase(parts: Parts, name: str = "critic", game: Callable[[Batch], Batch] | None = None) -> Phase:
+    """The phase of a critic, for procedures: the distance's loss, with the penalties and objectives of a recipe.
+
+    Args:
+        parts: The parts; the critic is one of them.
+        name: The critic's, and the phase's. The one called critic has the objectives and gives the estimate.
+        game: What it plays, made of the game on samples; that one if None.
+
+    Raises:
+        BadRecipe: There is no distance.
+    """
+    distance, main = _distance(parts), name == "critic"
+    objectives = parts.objectives if main else {}
+    penalties = {key: each for key, each in parts.constraints.items() if overrides(each, "penalty")}
+    projecting = [each for each in parts.constraints.values() if overrides(each, "project")]
+
+    def loss(batch: Batch) -> Mapping[str, Tensor]:
+        terms: dict[str, Tensor] = {}
+        for head in batch.heads():
+            _add(terms, f"{name}_loss", distance.critic_loss(head))
+            for key, constraint in penalties.items():
+                if batch.due(key):
+                    _add(terms, key, constraint.penalty(head))
+        for key, objective in objectives.items():
+            _add(terms, key, objective.critic_loss(batch))
+        return terms
+
     def project() -> None:
         for constraint in projecting:
-            constraint.project(parts["critic"])
+            constraint.project(parts[name])
 
-    projecting = [c for c in parts.constraints.values() if overrides(c, "project")]
     return Phase(
-        "critic",
-        ("critic", *_trained_with("critic", parts)),
-        _critic_loss(distance, parts.constraints, parts.objectives),
+        name,
+        (name, *(_trained_with("critic", parts) if main else ())),
+        loss,
         steps=parts.critic_steps,
         lazy=parts.every,
         after=project if projecting else None,
-        estimates=True,
+        estimates=main,
+        game=game,
     )
+
+
+def generator_loss(parts: Parts, game: Batch) -> Tensor:
+    """What whoever makes the fakes of a game minimises, for procedures: the distance's loss, summed over heads.
+
+    Raises:
+        BadRecipe: There is no distance.
+    """
+    losses = [_distance(parts).generator_loss(head) for head in game.heads()]
+    return sum(losses[1:], losses[0])
+
+
+def _distance(parts: Parts) -> Distance:
+    if parts.distance is None:
+        raise BadRecipe("the recipe has no distance; name one with --distance.")
+    return parts.distance
 
 
 def _trained_with(phase: str, parts: Parts) -> list[str]:
     return [name for name, each in parts.objectives.items() if phase in each.trained_with and name in parts]
-
-
-def _critic_loss(
-    distance: Distance, constraints: Mapping[str, LipschitzConstraint], objectives: Mapping[str, Objective]
-) -> Callable[[Batch], Mapping[str, Tensor]]:
-    penalties = {name: c for name, c in constraints.items() if overrides(c, "penalty")}
-
-    def loss(batch: Batch) -> Mapping[str, Tensor]:
-        terms: dict[str, Tensor] = {}
-        for head in batch.heads():
-            _add(terms, "critic_loss", distance.critic_loss(head))
-            for name, constraint in penalties.items():
-                if batch.due(name):
-                    _add(terms, name, constraint.penalty(head))
-        for name, objective in objectives.items():
-            _add(terms, name, objective.critic_loss(batch))
-        return terms
-
-    return loss
-
-
-def _generator_loss(distance: Distance, objectives: Mapping[str, Objective]) -> Callable[[Batch], Mapping[str, Tensor]]:
-    def loss(batch: Batch) -> Mapping[str, Tensor]:
-        terms: dict[str, Tensor] = {}
-        for head in batch.heads():
-            _add(terms, "generator_loss", distance.generator_loss(head))
-        for name, objective in objectives.items():
-            _add(terms, name, objective.generator_loss(batch))
-        return terms
-
-    return loss
 
 
 def _add(terms: dict[str, Tensor], name: str, value: Tensor | None) -> None:

@@ -222,8 +222,21 @@ class Batch:
         """Whether a lazy term is to be computed in this step."""
         return self._due is None or term in self._due
 
-    def versus(self, critic: nn.Module, real: Samples, fake: Samples, **conditions: Tensor | None) -> Batch:
-        """Another game on the same draw: other samples or another critic, the same records and random numbers."""
+    def versus(
+        self,
+        critic: nn.Module,
+        real: Samples | Callable[[], Samples],
+        fake: Samples | Callable[[], Samples],
+        **conditions: Tensor | None,
+    ) -> Batch:
+        """Another game on the same draw: other samples or another critic, the same records and random numbers.
+
+        Args:
+            critic: Of the other game.
+            real: What is real in it, or a function that makes it when it is first asked for.
+            fake: Its fakes, likewise.
+            conditions: `real_condition` and `fake_condition`, where the critic wants them.
+        """
         game = Batch(
             critic=critic,
             real=real,

@@ -115,7 +115,7 @@ class Gradients:
         draws = Player(self._needs.drawings, numbers, given[0].device if given else None)
         batch = self._loss.game(lambda: (real[0], real[1] if real[1:] else None), draws, self._due, _no_step)
         named = dict(zip(self._names, values, strict=True))
-        total, terms = functional_call(self._loss, named, (batch,))
+        total, terms, _ = functional_call(self._loss, named, (batch,))
         inputs = [values[place] for place in self._trained]
         gradients = torch.autograd.grad(total, inputs, allow_unused=True)
         self._terms = list(terms)

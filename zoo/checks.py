@@ -14,7 +14,7 @@ from zoo.compose import Composition
 from zoo.dividing import PROBE, check_even, check_means, random_condition, unchanged
 from zoo.draws import Draws
 from zoo.errors import BadData, IncompatibleParts
-from zoo.samples import Scores, mean_over_patches
+from zoo.samples import mean_over_patches, tensors, tracked
 
 
 def check(composition: Composition, allow_incompatible: bool = False) -> None:
@@ -35,15 +35,15 @@ def check(composition: Composition, allow_incompatible: bool = False) -> None:
         return
     n = _probe_size(composition)
     with unchanged(composition), _explained(n):
-        fake = _check_generator(composition)
+        _check_generator(composition)
         if "critic" in composition.networks:
-            _check_scores(composition, fake)
+            _check_scores(composition)
             _check_use(composition)
         penalised = _penalised_by_sample(composition)
         if penalised and not allow_incompatible:
             _check_independence(composition, penalised)
         for phase in composition.phases:
-            phase.loss(_probe_batch(composition))
+            phase.loss(phase.played(_probe_batch(composition)))
     check_means(composition)
 
 
@@ -106,13 +106,12 @@ def _check_packing(composition: Composition) -> None:
         raise IncompatibleParts("train.augment is for single images, and the critic sees packed ones; use packed = 1.")
 
 
-def _check_generator(composition: Composition) -> Tensor:
+def _check_generator(composition: Composition) -> None:
     n = _probe_size(composition)
     fake = generate(composition, n, Draws(0, composition.device))
     expected = (n, *composition.dataset.shape)
     if tuple(fake.shape) != expected:
         raise IncompatibleParts(f"the generator makes samples {tuple(fake.shape)}, but the data has {expected}.")
-    return fake
 
 
 def generate(composition: Composition, n: int, draws: Draws) -> Tensor:
@@ -134,23 +133,24 @@ def _condition(composition: Composition, n: int, draws: Draws) -> Tensor:
     return condition
 
 
-def _check_scores(composition: Composition, fake: Tensor) -> None:
-    seen = composition.seen(fake)
-    n = len(seen)
-    for head in _scores(composition, seen):
-        if head.ndim not in (1, 3) or len(head) != n:
+def _check_scores(composition: Composition) -> None:
+    game = _critic_game(composition)
+    n = len(tensors(game.fake)[0])
+    for head in game.heads():
+        scores = head.fake_scores
+        if scores.ndim not in (1, 3) or len(scores) != n:
             raise IncompatibleParts(
-                f"the critic's scores of {n} samples have shape {tuple(head.shape)}; it must be ({n},), "
+                f"the critic's scores of {n} samples have shape {tuple(scores.shape)}; it must be ({n},), "
                 f"or ({n}, height, width) for patches: (N, 1) minus (N,) would silently be (N, N)."
             )
 
 
-def _scores(composition: Composition, samples: Tensor) -> tuple[Tensor, ...]:
-    critic = composition.parts["critic"]
-    given = (_condition(composition, len(samples), Draws(0, composition.device)),) if is_conditional(critic) else ()
-    result = critic(samples, *given)
-    values = result.values if isinstance(result, Scores) else result
-    return values if isinstance(values, tuple) else (values,)
+def _critic_game(composition: Composition) -> Batch:
+    """What the critic plays, on random samples."""
+    if is_conditional(composition.parts["critic"]):
+        _condition(composition, 1, Draws(0, composition.device))
+    phase, samples = composition.critic_phase, _probe_batch(composition)
+    return samples if phase is None else phase.played(samples)
 
 
 def _check_use(composition: Composition) -> None:
@@ -158,7 +158,7 @@ def _check_use(composition: Composition) -> None:
     distance = composition.parts.distance
     if distance is None:
         return
-    losses = [distance.critic_loss(head) for head in _probe_batch(composition).heads()]
+    losses = [distance.critic_loss(head) for head in _critic_game(composition).heads()]
     if not any(loss.requires_grad for loss in losses):
         raise IncompatibleParts(
             f"{type(distance).__name__} does not look at the critic's scores, so a critic has nothing to learn; "
@@ -171,10 +171,10 @@ def _penalised_by_sample(composition: Composition) -> list[str]:
     names = []
     for name, constraint in composition.parts.constraints.items():
         if overrides(constraint, "penalty"):
-            batch = _probe_batch(composition)
-            for head in batch.heads():
+            game = _critic_game(composition)
+            for head in game.heads():
                 constraint.penalty(head)
-            if batch.differentiated:
+            if game.differentiated:
                 names.append(name)
     return names
 
@@ -188,13 +188,14 @@ def _probe_batch(composition: Composition) -> Batch:
 
 
 def _check_independence(composition: Composition, penalised: list[str]) -> None:
-    points = torch.tanh(Draws(2, composition.device).randn(_probe_size(composition), *composition.dataset.shape))
-    points = composition.seen(points).requires_grad_()
-    if len(points) == 1:
+    game = _critic_game(composition)
+    points = tracked(game.real)
+    if len(tensors(points)[0]) == 1:
         return
-    for head in _scores(composition, points):
-        (gradient,) = torch.autograd.grad(mean_over_patches(head)[0], points, retain_graph=True)
-        sizes = gradient.flatten(1).norm(dim=1)
+    for head in game.heads():
+        score = mean_over_patches(head.scores(points))[0]
+        gradients = torch.autograd.grad(score, tensors(points), retain_graph=True)
+        sizes = torch.cat([each.flatten(1) for each in gradients], dim=1).norm(dim=1)
         if sizes[1:].max() > 1e-6 * sizes[0]:
             raise IncompatibleParts(
                 "the critic's score of one sample depends on the other samples of its batch (batch normalisation?): "

@@ -72,6 +72,17 @@ class Composition:
             fields |= {name: self.seen(fields[name]) for name in ("real", "fake") if name in fields}
         return Batch(critic=critic, witness=witness, apart=self._apart, **fields)
 
+    @property
+    def critic_phase(self) -> Phase | None:
+        """The phase that trains the critic; None without a critic."""
+        return next((phase for phase in self.phases if "critic" in phase.trains), None)
+
+    @property
+    def scores_samples(self) -> bool:
+        """Whether there is a critic whose scores are of single samples, and not of codes or several samples."""
+        phase = self.critic_phase
+        return phase is not None and phase.game is None and self.procedure.packed == 1
+
     def seen(self, samples: Samples | Callable[[], Samples]) -> Any:
         """Samples, or what draws them, as the critic is given them: several as one where the procedure packs them."""
         count = self.procedure.packed
@@ -121,6 +132,7 @@ def compose(
         every={choice.name: choice.settings[EVERY] for choice in recipe.constraints},
         critic_steps=training.train.critic_steps,
         seed=training.train.seed,
+        classes=dataset.classes,
     )
     return Composition(
         recipe,

@@ -91,7 +91,9 @@ def _is_mean_of_own(composition: Composition, constraint: LipschitzConstraint) -
     if "critic" not in composition.networks:
         return True
     with _evaluating(composition):
-        games = [list(_part(composition, group).heads()) for group in (Group(), *HALVES)]
+        phase = composition.critic_phase
+        parts = [_part(composition, group) for group in (Group(), *HALVES)]
+        games = [list((part if phase is None else phase.played(part)).heads()) for part in parts]
         return all(
             is_mean(constraint.penalty, whole, halves, tolerance=TOLERANCE)
             for whole, *halves in zip(*games, strict=True)

@@ -136,10 +136,9 @@ class GradientSource:
         self, phase: Phase, due: Due, inputs: Sequence[nn.Parameter], iteration: int
     ) -> tuple[Batch, Mapping[str, Tensor]]:
         loss = self._losses[phase.name]
-        batch = loss.game(self._draw_real, self.draws, due, iteration)
-        total, terms = loss(batch)
+        total, terms, game = loss(loss.game(self._draw_real, self.draws, due, iteration))
         total.backward(inputs=inputs)
-        return batch, terms
+        return game, terms
 
     def _compiled(self, compiler: Compiler, phase: Phase, due: Due, inputs: Sequence[nn.Parameter]) -> Evaluated | None:
         found = compiler.evaluate(self._losses[phase.name], due, inputs)
@@ -150,7 +149,7 @@ class GradientSource:
     def _gradient(self, phase: Phase, due: Due, inputs: Sequence[nn.Parameter], iteration: int) -> Tensor:
         """The gradient of a micro-batch's total, as one vector."""
         loss = self._losses[phase.name]
-        total, _ = loss(loss.game(self._draw_real, self.draws, due, iteration))
+        total, _, _ = loss(loss.game(self._draw_real, self.draws, due, iteration))
         found = torch.autograd.grad(total, list(inputs), allow_unused=True, materialize_grads=True)
         return torch.cat([gradient.float().flatten() for gradient in found])
 

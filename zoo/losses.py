@@ -45,7 +45,7 @@ class PhaseLoss(nn.Module):
         self._components = nn.ModuleList(composition.parts.stateful)
 
     def game(self, real: Callable[[], Real], draws: Draws, due: Due, step: int | Callable[[], int]) -> Batch:
-        """A game whose samples are drawn when a term first asks for them."""
+        """A game on samples, which are drawn when a term first asks for them."""
         real = functools.cache(real)
         generator: Any = self._composition.parts.networks.get("generator")
         trained = "generator" in self.phase.trains
@@ -70,13 +70,17 @@ class PhaseLoss(nn.Module):
         )
         return batch
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """The total that is minimised, and the terms by name, without their lazy factors.
+    def forward(self, samples: Batch) -> tuple[Tensor, Mapping[str, Tensor], Batch]:
+        """The total that is minimised, the terms by name without their lazy factors, and the game that was played.
+
+        Args:
+            samples: The game on samples, as `game` makes it.
 
         Raises:
             BadRecipe: There is no term.
         """
-        terms = self.phase.loss(batch)
+        game = self.phase.played(samples)
+        terms = self.phase.loss(game)
         total: Tensor | None = None
         for name, term in terms.items():
             if self.phase.lazy.get(name, 1) > 1:
@@ -84,7 +88,7 @@ class PhaseLoss(nn.Module):
             total = term if total is None else total + term
         if total is None:
             raise BadRecipe(f"the {self.phase.name} phase has no loss.")
-        return total / self._micro_batches if self._micro_batches > 1 else total, terms
+        return total / self._micro_batches if self._micro_batches > 1 else total, terms, game
 
     def _laid_out(self, samples: Samples) -> Samples:
         return channels_last(samples) if self._composition.training.train.channels_last else samples

@@ -74,8 +74,7 @@ def evidence_of(run: Run, n: int, seed: int = 0) -> Evidence:
     size = n if dataset.size is None else min(n, dataset.size)
     networks = run.composition.networks
     # A critic that the caller made has the weights that the caller has given it, not those of the checkpoint.
-    # One that sees several samples as one says nothing of a single one.
-    own = "critic" in run.components.given or run.composition.procedure.packed > 1
+    own = "critic" in run.components.given or not run.composition.scores_samples
     critic = None if own else networks.get("critic")
     return Evidence(
         shape=tuple(dataset.shape),

@@ -61,6 +61,7 @@ class Parts(Mapping[str, nn.Module]):
         every: A constraint's penalty is due every so many critic steps.
         critic_steps: Critic steps per iteration.
         seed: The run's seed, for random choices that a procedure makes once.
+        classes: The number of classes of the data's labels; None without labels.
     """
 
     networks: Mapping[str, nn.Module]
@@ -70,6 +71,7 @@ class Parts(Mapping[str, nn.Module]):
     every: Mapping[str, int] = field(default_factory=dict)
     critic_steps: int = 1
     seed: int = 0
+    classes: int | None = None
 
     def __getitem__(self, name: str) -> nn.Module:
         return self.networks[name]
@@ -111,13 +113,15 @@ class Phase:
     Attributes:
         name: What the log, the messages and `train.optimizers` call it.
         trains: The names of the parts whose parameters it moves.
-        loss: One micro-batch to loss terms by name; their sum is minimised.
+        loss: One micro-batch to loss terms by name; their sum is minimised. It is given what `game` makes of it.
         steps: Optimiser steps per iteration.
         every: The phase runs every so many iterations.
         lazy: A loss term of that name is computed every k-th step, times k.
         after: Called after each optimiser step.
         estimates: Whether the distance's estimate is taken in this phase.
         layers: What of the parts is trained, and how; all parameters alike if there is none.
+        game: What is played in the place of a critic's game on samples, such as one on codes; made of that game with
+            `Batch.versus`.
     """
 
     name: str
@@ -129,6 +133,11 @@ class Phase:
     after: Callable[[], None] | None = None
     estimates: bool = False
     layers: Sequence[Layer] = ()
+    game: Callable[[Batch], Batch] | None = None
+
+    def played(self, samples: Batch) -> Batch:
+        """The game that `loss` is given, where there is this one on samples."""
+        return samples if self.game is None else self.game(samples)
 
 
 class Procedure(ABC):
@@ -153,7 +162,7 @@ class Procedure(ABC):
         Raises:
             IncompatibleParts: The procedure trains no encoder.
         """
-        raise IncompatibleParts("this run has no encoder; variants that train one are autoencoders.")
+        raise IncompatibleParts("this run trained no encoder beside its generator; zoo search encoder says what does.")
 
     def drawn(self, parts: Parts, dataset: Dataset) -> Dataset:
         """What batches are drawn from: the data set, or what the procedure makes of it, such as a part of it."""

@@ -63,7 +63,7 @@ class Run:
         if "generator" not in self.composition.networks:
             raise UsageError(f"{self.folder.path} has no generator to draw samples from.")
         draws = Draws(seed, self.composition.device)
-        condition = self._condition(n, draws, labels)
+        condition = self.condition(n, draws, labels)
         generator: Any = self.composition.networks["generator"]
         chunks = []
         with torch.no_grad():
@@ -97,7 +97,17 @@ class Run:
         """The lines of `metrics.jsonl`."""
         return list(self.folder.rows())
 
-    def _condition(self, n: int, draws: Draws, labels: Sequence[int] | None) -> Tensor | None:
+    def condition(self, n: int, draws: Draws, labels: Sequence[int] | None) -> Tensor | None:
+        """What `n` samples are conditioned on; None for a generator that is not.
+
+        Args:
+            n: How many.
+            draws: Where random labels or sources come from.
+            labels: As of `sample`.
+
+        Raises:
+            UsageError: Labels are given that the generator or the data does not have.
+        """
         classes = self.composition.dataset.classes
         if not is_conditional(self.composition.networks["generator"]):
             if labels is not None:

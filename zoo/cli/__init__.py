@@ -26,6 +26,8 @@ COMMANDS = {
     "layers": ("zoo.cli.layers", "layers", "Say what each layer of a backbone is good for."),
     "search-images": ("zoo.cli.search_images", "search_images", "Find pictures that are like a picture."),
     "sample": ("zoo.cli.sample", "sample", "Draw samples from a run."),
+    "encode": ("zoo.cli.latent", "encode", "Find the latent points of samples with a run's encoder."),
+    "interpolate": ("zoo.cli.latent", "interpolate", "Show what lies between samples, or what a code does."),
     "translate": ("zoo.cli.translate", "translate", "Make of pictures what a run has learnt to make of them."),
     "runs": ("zoo.cli.sample", "runs", "The runs in a folder."),
     "evaluate": ("zoo.cli.evaluate", "evaluate", "Measure the samples of a run, beside what real ones get."),

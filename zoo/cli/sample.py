@@ -48,13 +48,13 @@ def sample(run: Path, files: tuple[Path, ...], json_: bool, **options: Any) -> N
     for file in files:
         installed().add_file(file)
     loaded = load(run, device=options["device"], step=options["step"])
-    labels = _labels(options["labels"])
+    labels = labels_of(options["labels"])
     if labels is None and options["grid"]:
         labels = _of_all_classes(loaded, options["count"])
     samples = loaded.sample(options["count"], options["seed"], labels)
     if options["grid"]:
         shown = None if labels is None else (labels * len(samples))[: len(samples)]
-        save_picture(options["grid"], samples, _backdrop(loaded), shown)
+        save_picture(options["grid"], samples, backdrop(loaded), shown)
     if options["out"]:
         _save(options["out"], samples)
     saved = [str(path) for path in (options["grid"], options["out"]) if path]
@@ -73,7 +73,7 @@ def sample(run: Path, files: tuple[Path, ...], json_: bool, **options: Any) -> N
         click.echo(f"{len(samples)} samples of step {loaded.step}: {', '.join(saved)}")
 
 
-def _backdrop(run: Any) -> Any:
+def backdrop(run: Any) -> Any:
     """Points are drawn over the real data; a grid of images needs none."""
     described = run.composition.dataset
     return described if described.kind == "image" else run.dataset
@@ -90,7 +90,8 @@ def _of_all_classes(run: Any, n: int) -> list[int] | None:
     return classes_shown(classes, max(n, 1))
 
 
-def _labels(text: str | None) -> list[int] | None:
+def labels_of(text: str | None) -> list[int] | None:
+    """What `--labels` says, such as `0,1,2`. Raises UsageError."""
     if text is None:
         return None
     try:
@@ -100,16 +101,21 @@ def _labels(text: str | None) -> list[int] | None:
 
 
 def _save(path: Path, samples: Any) -> None:
+    if path.suffix == ".npy":
+        save_array(path, samples)
+    elif path.suffix:
+        raise UsageError(f"--out {path}: arrays are saved as .npy; for images name a folder.")
+    else:
+        _save_images(path, samples)
+
+
+def save_array(path: Path, values: Any) -> None:
+    """Saves a tensor to a .npy file. Raises SaveFailed."""
     import numpy as np
 
     try:
-        if path.suffix == ".npy":
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, samples.numpy())
-        elif path.suffix:
-            raise UsageError(f"--out {path}: arrays are saved as .npy; for images name a folder.")
-        else:
-            _save_images(path, samples)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, values.numpy())
     except OSError as error:
         raise SaveFailed(f"{path} could not be written: {error}.") from error
 
@@ -119,9 +125,12 @@ def _save_images(folder: Path, samples: Any) -> None:
 
     if samples.ndim != 4:
         raise UsageError("these samples are not images; save them with --out FILE.npy.")
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, image in enumerate(samples):
-        save_image(image.add(1).div(2), folder / f"{number:06d}.png")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, image in enumerate(samples):
+            save_image(image.add(1).div(2), folder / f"{number:06d}.png")
+    except OSError as error:
+        raise SaveFailed(f"{folder} could not be written: {error}.") from error
 
 
 @click.command()

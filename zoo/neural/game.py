@@ -195,8 +195,8 @@ def estimating_variants(plugins: Plugins) -> list[str]:
     names = []
     for entry in plugins.index.select("variant"):
         with contextlib.suppress(ZooError):
-            table = normalized(plugins.load(entry).table)
-            if getattr(plugins.component("distance", table["distance"]["name"]), "estimates", ""):
+            distance = normalized(plugins.load(entry).table).get("distance")
+            if distance and getattr(plugins.component("distance", distance["name"]), "estimates", ""):
                 names.append(entry.name)
     return names
 

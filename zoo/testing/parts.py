@@ -102,7 +102,7 @@ def small_composition(procedure: Procedure, networks: Mapping[str, nn.Module], a
     """A composition of a procedure with copies of small parts."""
     training = Training.of({"steps": steps, "batch_size": 8, "critic_steps": 2})
     copies = {name: copy.deepcopy(network) for name, network in networks.items()}
-    parts = Parts(networks=copies, distance=SmallDistance(), critic_steps=2)
+    parts = Parts(networks=copies, distance=SmallDistance(), critic_steps=2, classes=about.classes)
     phases = procedure.phases(parts)
     data: ArrayDataset = small_data(about.shape)
     if about.source is not None:

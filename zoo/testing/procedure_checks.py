@@ -107,7 +107,7 @@ def losses(subject: Subject) -> None:
     """The losses of a phase are finite scalars by name, with gradients for every part that it trains."""
     for _, composition in _compositions(subject):
         for phase in composition.phases:
-            terms = phase.loss(_batch(composition, phase))
+            terms = phase.loss(phase.played(_batch(composition, phase)))
             legal = isinstance(terms, Mapping) and len(terms) > 0
             require(legal, f"the {phase.name} phase returns {terms!r}, not losses by name.")
             for name, term in terms.items():

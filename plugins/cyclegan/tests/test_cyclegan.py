@@ -106,7 +106,7 @@ def test_each_critic_plays_its_own_game_and_leaves_the_generators_alone():
     loss = found["critic"].loss(batch)["critic_loss"]
     assert loss.item() == pytest.approx(float(0.3 * (there.sum(1).mean() - b.sum(1).mean())), rel=1e-5)
     batch = game(made, a, b)
-    loss = found["backward_critic"].loss(batch)["backward_critic_loss"]
+    loss = found["backward_critic"].loss(found["backward_critic"].played(batch))["backward_critic_loss"]
     assert loss.item() == pytest.approx(float(-0.7 * (back.sum(1).mean() - a.sum(1).mean())), rel=1e-5)
     assert found["critic"].trains == ("critic",)
     assert found["backward_critic"].trains == ("backward_critic",)
@@ -158,7 +158,7 @@ def test_a_constraint_is_laid_on_both_critics():
     made, (a, b) = parts(constraints={"norm": Norm()}), sets()
     found = phases(made)
     for name, weight in (("critic", 0.3), ("backward_critic", -0.7)):
-        value = found[name].loss(game(made, a, b))["norm"]
+        value = found[name].loss(found[name].played(game(made, a, b)))["norm"]
         assert value.item() == pytest.approx(D * weight**2, rel=1e-5)
         found[name].after()
     assert made.constraints["norm"].projected == [made["critic"], made["backward_critic"]]

@@ -10,9 +10,9 @@ import zoo_networks
 
 from zoo import Critic, Draws, Generator, IncompatibleParts
 
-# r3gan has no norms, and blocks that learn only after a step: test_r3gan.py.
+# r3gan has no norms, and blocks that learn only after a step: test_r3gan.py. Encoders read samples: test_encoders.py.
 GENERATORS, CRITICS = (
-    {name: network for name, network in networks.items() if name != "r3gan"}
+    {name: network for name, network in networks.items() if name != "r3gan" and not name.endswith("-encoder")}
     for networks in (zoo_networks.generator(), zoo_networks.critic())
 )
 NORMS = {

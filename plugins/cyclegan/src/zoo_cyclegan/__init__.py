@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, cast
 
+import torch
 from torch import Tensor
 
 from zoo import (
@@ -19,6 +20,8 @@ from zoo import (
     Setting,
     Variant,
     Want,
+    critic_phase,
+    generator_loss,
     hookimpl,
     read_variants,
 )
@@ -63,19 +66,24 @@ class Cycle(Procedure):
 
     def phases(self, parts: Parts) -> list[Phase]:
         """A step of each critic, one of both generators."""
-        if parts.distance is None:
-            raise IncompatibleParts("the recipe has no distance; name one with --distance.")
         _refuse_state(parts)
-        both = Phase("generators", ("generator", "backward"), lambda batch: self._generators_loss(parts, batch))
-        return [_critic_phase("critic", parts, _there), _critic_phase("backward_critic", parts, _back), both]
+
+        def back(batch: Batch) -> Batch:
+            return _back(parts, batch, trained=False)
+
+        return [
+            critic_phase(parts),
+            critic_phase(parts, "backward_critic", back),
+            Phase("generators", ("generator", "backward"), lambda batch: self._generators_loss(parts, batch)),
+        ]
 
     def _generators_loss(self, parts: Parts, batch: Batch) -> dict[str, Tensor]:
-        there, back = _there(parts, batch), _back(parts, batch)
+        back = _back(parts, batch, trained=True)
         a, b = _sources(batch), cast(Tensor, batch.real)
-        a_again, b_again = _made(parts, "backward", batch, there.fake), _made(parts, "generator", batch, back.fake)
+        a_again, b_again = _made(parts, "backward", batch, batch.fake), _made(parts, "generator", batch, back.fake)
         error = _difference(a_again, a) + _difference(b_again, b)
         batch.record(cycle_error=error / 2)
-        terms = {"generator_loss": _fooling(parts, there), "backward_loss": _fooling(parts, back)}
+        terms = {"generator_loss": generator_loss(parts, batch), "backward_loss": generator_loss(parts, back)}
         terms["cycle"] = self.cycle * error
         if self.identity:
             kept = _difference(_made(parts, "generator", batch, b), b)
@@ -86,21 +94,23 @@ class Cycle(Procedure):
 
 def _refuse_state(parts: Parts) -> None:
     """What follows one game from step to step would be told the mean of two."""
+    silent = (Distance.after_step, LipschitzConstraint.after_step)
     # Over several processes a distance may lie in another one.
-    for component in (getattr(parts.distance, "distance", parts.distance), *parts.constraints.values()):
-        if type(component).after_step not in (Distance.after_step, LipschitzConstraint.after_step):
+    distance: Any = getattr(parts.distance, "distance", parts.distance)
+    for component in (distance, *parts.constraints.values()):
+        if component is not None and type(component).after_step not in silent:
             raise IncompatibleParts(
                 f"{type(component).__name__} follows one game, and the procedure cycle plays two; use another."
             )
 
 
-def _there(parts: Parts, batch: Batch) -> Batch:
-    return batch
+def _back(parts: Parts, batch: Batch, trained: bool) -> Batch:
+    """The game of the other direction, on the same draw; with a graph where its fakes are to be trained."""
 
+    def fake() -> Tensor:
+        with torch.set_grad_enabled(trained):
+            return _made(parts, "backward", batch, batch.real)
 
-def _back(parts: Parts, batch: Batch) -> Batch:
-    """The game of the other direction, on the same draw."""
-    fake = _made(parts, "backward", batch, batch.real)
     return batch.versus(parts["backward_critic"], _sources(batch), fake)
 
 
@@ -116,33 +126,6 @@ def _sources(batch: Batch) -> Tensor:
 
 def _difference(one: Tensor, other: Tensor) -> Tensor:
     return (one - other).abs().mean()
-
-
-def _fooling(parts: Parts, game: Batch) -> Tensor:
-    losses = [cast(Distance, parts.distance).generator_loss(head) for head in game.heads()]
-    return sum(losses[1:], losses[0])
-
-
-def _critic_phase(name: str, parts: Parts, play: Callable[[Parts, Batch], Batch]) -> Phase:
-    constraints = parts.constraints
-
-    def loss(batch: Batch) -> dict[str, Tensor]:
-        terms: dict[str, Tensor] = {}
-        for head in play(parts, batch).heads():
-            values = {f"{name}_loss": cast(Distance, parts.distance).critic_loss(head)}
-            values |= {key: c.penalty(head) for key, c in constraints.items() if batch.due(key)}
-            for key, value in values.items():
-                if value is not None:
-                    terms[key] = terms[key] + value if key in terms else value
-        return terms
-
-    def project() -> None:
-        for constraint in constraints.values():
-            constraint.project(parts[name])
-
-    return Phase(
-        name, (name,), loss, steps=parts.critic_steps, lazy=parts.every, after=project, estimates=name == "critic"
-    )
 
 
 @hookimpl

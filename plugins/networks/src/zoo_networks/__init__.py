@@ -1,4 +1,4 @@
-"""Generators and critics: a multilayer perceptron, DCGAN, the ResNet of WGAN-GP and SN-GAN, and R3GAN's networks."""
+"""Generators, critics, encoders: perceptrons, DCGAN, the ResNet of WGAN-GP and SN-GAN, and R3GAN's networks."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping
 
 from zoo import Critic, Generator, hookimpl
 from zoo_networks.dcgan import DCGANCritic, DCGANGenerator
+from zoo_networks.encoders import ConvEncoder, MLPEncoder
 from zoo_networks.mlp import MLPCritic, MLPGenerator
 from zoo_networks.r3gan import R3GANCritic, R3GANGenerator
 from zoo_networks.resnet import ResNetCritic, ResNetGenerator
 
 __all__ = [
+    "ConvEncoder",
     "DCGANCritic",
     "DCGANGenerator",
     "MLPCritic",
+    "MLPEncoder",
     "MLPGenerator",
     "R3GANCritic",
     "R3GANGenerator",
@@ -24,8 +27,15 @@ __all__ = [
 
 @hookimpl
 def generator() -> Mapping[str, Callable[..., Generator]]:
-    """The generators, by name."""
-    return {"mlp": MLPGenerator, "dcgan": DCGANGenerator, "resnet": ResNetGenerator, "r3gan": R3GANGenerator}
+    """The generators, by name, and the encoders, which are generators whose sources are samples."""
+    return {
+        "mlp": MLPGenerator,
+        "dcgan": DCGANGenerator,
+        "resnet": ResNetGenerator,
+        "r3gan": R3GANGenerator,
+        "mlp-encoder": MLPEncoder,
+        "conv-encoder": ConvEncoder,
+    }
 
 
 @hookimpl

@@ -39,7 +39,7 @@ from zoo_networks.layers import (
 )
 
 Init: TypeAlias = Literal["paper", "torch"]
-_INIT = Setting("paper: weights N(0, 0.02); torch: its defaults, better for narrow networks and tiny images")
+INIT = Setting("paper: weights N(0, 0.02); torch: its defaults, better for narrow networks and tiny images")
 _FEWEST_STAGES = 2
 
 
@@ -75,7 +75,7 @@ class DCGANGenerator(CodedGenerator):
         width: Annotated[int, Setting("channels at the largest resolution", ge=1)] = 64,
         norm: Annotated[Norm, Setting("normalisation before each activation")] = "batch",
         latent_dim: Annotated[int, Setting("size of the latent points", ge=1)] = 128,
-        init: Annotated[Init, _INIT] = "paper",
+        init: Annotated[Init, INIT] = "paper",
         condition: Annotated[GeneratorCondition, GENERATOR_CONDITION] = "none",
         embedding: Annotated[int, EMBEDDING] = 32,
         categories: Annotated[int, CATEGORIES] = 0,
@@ -127,7 +127,7 @@ class DCGANCritic(Critic):
         *,
         width: Annotated[int, Setting("channels at the largest resolution", ge=1)] = 64,
         norm: Annotated[Norm, Setting("normalisation before each activation")] = "none",
-        init: Annotated[Init, _INIT] = "paper",
+        init: Annotated[Init, INIT] = "paper",
         dropout: Annotated[float, DROPOUT] = 0.0,
         condition: Annotated[CriticCondition, CRITIC_CONDITION] = "none",
         embedding: Annotated[int, EMBEDDING] = 32,
@@ -137,8 +137,9 @@ class DCGANCritic(Critic):
         self.conditional = condition != "none"
         self.code = label_code(condition, classes, embedding)
         inputs = channels + (0 if self.code is None else self.code.size)
-        self.layers = _critic_layers(inputs, sides, width, norm, dropout)
-        self.feature_size = _feature_size(sides, width)
+        self.layers = convolutions(inputs, sides, width, norm, dropout)
+        self.feature_size = feature_size(sides, width)
+        self.layers.append(nn.Linear(self.feature_size, 1))
         self.projection = projection(condition, classes, self.feature_size)
         if init == "paper":
             initialise_as_dcgan(self)
@@ -174,16 +175,18 @@ def _generator_layers(
     return layers.extend([CentreCrop(sides), nn.Tanh()])
 
 
-def _critic_layers(channels: int, sides: tuple[int, int], width: int, norm: Norm, dropout: float) -> nn.Sequential:
+def convolutions(channels: int, sides: tuple[int, int], width: int, norm: Norm, dropout: float = 0.0) -> nn.Sequential:
+    """Images `(N, channels, *sides)` to their last feature map, flat: `(N, feature_size(sides, width))`."""
     widths = _widths(width, _stages(sides))
     layers = nn.Sequential(nn.Conv2d(channels, widths[0], 4, 2, 1), with_dropout(nn.LeakyReLU(0.2), dropout))
     for inputs, outputs in pairwise(widths):
         layers.append(nn.Conv2d(inputs, outputs, 4, 2, 1, bias=norm == "none"))
         layers.extend([norm_layer(norm, outputs), with_dropout(nn.LeakyReLU(0.2), dropout)])
-    return layers.extend([nn.Flatten(), nn.Linear(_feature_size(sides, width), 1)])
+    return layers.append(nn.Flatten())
 
 
-def _feature_size(sides: tuple[int, int], width: int) -> int:
+def feature_size(sides: tuple[int, int], width: int) -> int:
+    """How many features the last map of `convolutions` has."""
     # A 4x4 convolution of stride 2 rounds odd sides down.
     stages = _stages(sides)
     return _widths(width, stages)[-1] * (sides[0] >> stages) * (sides[1] >> stages)

@@ -97,7 +97,7 @@ class MLPGenerator(CodedGenerator):
         self.code = label_code(condition, classes, embedding)
         inputs = latent_dim + (0 if self.code is None else self.code.size)
         normed = norm_classes(condition, norm, classes)
-        self.layers = _perceptron([inputs, *[width] * depth, math.prod(shape)], activation, norm, classes=normed)
+        self.layers = perceptron([inputs, *[width] * depth, math.prod(shape)], activation, norm, classes=normed)
         self.layers.append(nn.Unflatten(1, shape))
         if len(shape) == 3:
             self.layers.append(nn.Tanh())
@@ -158,7 +158,7 @@ class MLPCritic(Critic):
         self.features = FourierFeatures(coordinates, waves) if waves else None
         inputs = coordinates + 2 * waves + (0 if self.code is None else self.code.size)
         self.feature_size = width if depth else inputs
-        self.layers = _perceptron([inputs, *[width] * depth, 1], activation, norm, dropout)
+        self.layers = perceptron([inputs, *[width] * depth, 1], activation, norm, dropout)
         self.projection = projection(condition, classes, self.feature_size)
 
     def forward(self, samples: Tensor, condition: Tensor | None = None) -> Scores:
@@ -170,9 +170,10 @@ class MLPCritic(Critic):
         return scored(score, features, self.projection, condition)
 
 
-def _perceptron(
+def perceptron(
     sizes: list[int], activation: Activation, norm: VectorNorm, dropout: float = 0.0, classes: int | None = None
 ) -> nn.Sequential:
+    """Linear layers of these sizes, with a normalisation and an activation between them."""
     layers = nn.Sequential()
     pieces = Maxout.pieces if activation == "maxout" else 1
     for inputs, outputs in pairwise(sizes[:-1]):

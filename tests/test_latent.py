@@ -1,0 +1,230 @@
+"""Latent points: found by a run's encoder, walked between, swept over codes; and the commands that show it."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import zoo
+from zoo import ArrayDataset, Draws, Generator, IncompatibleParts, Phase, Procedure, Want
+from zoo.errors import UsageError
+from zoo.latent import between, drawn, encoded, generated, real_samples, swept
+
+SHAPE, D = (1, 8, 8), 5
+SIZE = 24
+
+
+class Spread(Generator):
+    """A latent point at the beginning of an image of zeros, and the class at its end."""
+
+    latent_dim = D
+
+    def __init__(self, categories=0, continuous=0, conditional=False):
+        super().__init__()
+        self.categories, self.continuous, self.conditional = categories, continuous, conditional
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, z, condition=None):
+        image = torch.cat([self.scale * z, z.new_zeros(len(z), 64 - D)], dim=1)
+        if self.conditional:
+            image[:, -1] = condition
+        return image.view(-1, *SHAPE)
+
+
+class Inverse(Procedure):
+    """The first entries of a sample are its latent point; with labels, the class is taken off."""
+
+    def wants(self, about):
+        return {"generator": Want("generator")}
+
+    def phases(self, parts):
+        return [Phase("generator", ("generator",), lambda batch: {"loss": batch.fake.square().mean()})]
+
+    def encode(self, parts, samples, condition=None):
+        points = samples.flatten(1)[:, :D]
+        return points if condition is None else points - condition[:, None]
+
+
+class Mute(Inverse):
+    encode = Procedure.encode
+
+
+def data(labels=False):
+    return ArrayDataset(torch.tanh(Draws(1).randn(SIZE, *SHAPE)), torch.arange(SIZE) % 3 if labels else None)
+
+
+@pytest.fixture
+def made(tmp_path):
+    def make(procedure=None, labels=False, **codes):
+        given = {"dataset": data(labels), "generator": Spread(conditional=labels, **codes)}
+        return zoo.train(
+            "vanilla",
+            **given,
+            procedure=procedure or Inverse(),
+            critic="none",
+            distance="none",
+            steps=1,
+            batch_size=4,
+            average=0.0,
+            out=str(tmp_path),
+            name="run",
+            device="cpu",
+        )
+
+    return make
+
+
+def test_samples_have_the_points_that_the_procedure_finds(made):
+    run = made()
+    samples = data().samples
+    assert torch.equal(encoded(run, samples), samples.flatten(1)[:, :D])
+    points = drawn(run, 300, seed=3)
+    torch.testing.assert_close(encoded(run, generated(run, points)), points, rtol=1e-3, atol=1e-3)
+    assert not torch.equal(points, drawn(run, 300, seed=4))
+
+
+def test_a_conditional_run_is_told_classes(made):
+    run = made(labels=True)
+    samples, labels = real_samples(run.dataset, 7)
+    assert labels == [0, 1, 2, 0, 1, 2, 0]
+    expected = samples.flatten(1)[:, :D] - torch.tensor(labels)[:, None]
+    assert torch.equal(encoded(run, samples, labels), expected)
+    assert torch.equal(encoded(run, samples, [0, 1, 2]), expected)
+    assert torch.equal(generated(run, drawn(run, 4), [2, 1]).flatten(1)[:, -1], torch.tensor([2.0, 1, 2, 1]))
+    with pytest.raises(UsageError, match="say which: --labels"):
+        encoded(run, samples)
+    with pytest.raises(UsageError, match="labels must be from 0 to 2"):
+        encoded(run, samples, [3])
+
+
+def test_what_has_no_encoder_or_another_shape_is_refused(made):
+    run = made(Mute())
+    with pytest.raises(IncompatibleParts, match="zoo search encoder"):
+        encoded(run, data().samples)
+    with pytest.raises(UsageError, match=r"encodes samples \(1, 8, 8\), not \(1, 4, 4\)"):
+        encoded(run, torch.zeros(2, 1, 4, 4))
+
+
+def test_the_way_between_keeps_lengths_and_ends():
+    starts, ends = torch.nn.functional.normalize(Draws(0).randn(2, 50, 6), dim=2)
+    way = between(starts, 3 * ends, 9)
+    torch.testing.assert_close(way[:, 0], starts)
+    torch.testing.assert_close(way[:, -1], 3 * ends)
+    torch.testing.assert_close(between(starts, ends, 9).norm(dim=2), torch.ones(50, 9))
+    angles = torch.nn.functional.cosine_similarity(way[:, :-1], way[:, 1:], dim=2)[:, 0]
+    assert angles.min() > -1
+    # Equal steps of one angle where both ends have one length.
+    steps = torch.nn.functional.cosine_similarity(
+        between(starts, ends, 9)[:, :-1], between(starts, ends, 9)[:, 1:], dim=2
+    )
+    torch.testing.assert_close(steps, steps[:, :1].expand_as(steps), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("end", [[2.0, 0.0], [-2.0, 0.0], [0.0, 0.0]])
+def test_points_without_an_angle_between_them_go_straight(end):
+    way = between(torch.tensor([[1.0, 0.0]]), torch.tensor([end]), 3)[0]
+    torch.testing.assert_close(way[1], (torch.tensor([1.0, 0.0]) + torch.tensor(end)) / 2)
+
+
+def test_codes_go_straight_while_the_rest_turns():
+    way = between(torch.tensor([[1.0, 0.0, 1.0, 0.0]]), torch.tensor([[0.0, 1.0, 0.0, 1.0]]), 3, codes=2)[0]
+    torch.testing.assert_close(way[1], torch.tensor([0.5, 0.5, 0.5**0.5, 0.5**0.5]))
+
+
+def test_a_sweep_changes_one_code_and_nothing_else(made):
+    run = made(categories=3, continuous=1)
+    points = swept(run, "category", 4, 10)
+    assert points.shape == (4, 3, D)
+    assert torch.equal(points[2, :, :3], torch.eye(3))
+    assert torch.equal(points[:, 0, 3:], points[:, 2, 3:])
+    assert not torch.equal(points[0, 0, 3:], points[1, 0, 3:])
+    points = swept(run, "1", 4, 5)
+    assert points.shape == (3, 5, D)
+    assert torch.equal(points[:, 0, :3], torch.eye(3))
+    assert points[1, :, 3].tolist() == [-1, -0.5, 0, 0.5, 1]
+    assert torch.equal(points[0, 0, 4:], points[2, 4, 4:])
+    for code in ("2", "categories"):
+        with pytest.raises(UsageError, match=f"no code '{code}' to sweep; those of .* are category, 1"):
+            swept(run, code, 4, 5)
+
+
+def test_a_sweep_without_categories_has_a_row_a_point(made):
+    run = made(continuous=2)
+    points = swept(run, "2", 4, 5)
+    assert points.shape == (4, 5, D)
+    assert not torch.equal(points[0, 0, 2:], points[1, 0, 2:])
+
+
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs")
+    zoo.train("vae", dataset="digits", steps=30, out=str(out), name="vae", device="cpu")
+    return out / "vae"
+
+
+def test_zoo_encode_saves_points_and_a_picture(vae, tmp_path, zoo_command):
+    out, grid = tmp_path / "more" / "codes.npy", tmp_path / "rebuilt.png"
+    told = json.loads(zoo_command("encode", vae, "--out", out, "--grid", grid, "-n", 50, "--json").stdout)
+    assert (told["n"], told["latent_dim"], told["files"]) == (50, np.load(out).shape[1], [str(out), str(grid)])
+    run = zoo.load(vae, device="cpu")
+    expected = encoded(run, run.dataset.samples[:50].float())
+    np.testing.assert_allclose(np.load(out), expected.numpy(), rtol=1e-5, atol=1e-5)
+    with Image.open(grid) as picture:
+        assert picture.size[0] > 100
+
+
+def test_zoo_encode_and_interpolate_read_pictures(vae, tmp_path, zoo_command):
+    for number in range(3):
+        Image.new("L", (20, 30), 80 * number).save(tmp_path / f"{number}.png")
+    said = zoo_command("encode", vae, tmp_path, "--out", tmp_path / "codes.npy").stdout
+    assert said.startswith("3 latent points of")
+    assert len(np.load(tmp_path / "codes.npy")) == 3
+    zoo_command("interpolate", vae, tmp_path / "0.png", tmp_path / "2.png", "--out", tmp_path / "way.npy")
+    assert np.load(tmp_path / "way.npy").shape == (1, 10, 1, 8, 8)
+
+
+def test_zoo_interpolate_draws_rows(vae, tmp_path, zoo_command):
+    words = ("--out", tmp_path / "way.npy", "-n", 3, "--columns", 4)
+    told = json.loads(zoo_command("interpolate", vae, *words, "--grid", tmp_path / "way.png", "--json").stdout)
+    assert (told["rows"], told["columns"]) == (3, 4)
+    first = np.load(tmp_path / "way.npy")
+    assert first.shape == (3, 4, 1, 8, 8)
+    zoo_command("interpolate", vae, *words)
+    assert np.array_equal(first, np.load(tmp_path / "way.npy"))
+    zoo_command("interpolate", vae, *words, "--seed", 1)
+    assert not np.array_equal(first, np.load(tmp_path / "way.npy"))
+
+
+def test_a_conditional_run_has_one_class_a_row(tmp_path, zoo_command):
+    zoo.train("cvae", dataset="digits", steps=2, out=str(tmp_path), name="cvae", device="cpu")
+    for labels in ((), ("--labels", "3,7")):
+        zoo_command("interpolate", tmp_path / "cvae", "--grid", tmp_path / "way.png", *labels)
+    zoo_command("encode", tmp_path / "cvae", "--out", tmp_path / "c.npy", "--grid", tmp_path / "r.png")
+    Image.new("L", (20, 30), 80).save(tmp_path / "one.png")
+    words = ("encode", tmp_path / "cvae", tmp_path / "one.png", "--out", tmp_path / "c.npy")
+    assert "say which: --labels" in zoo_command(*words, code=2).stderr
+    zoo_command(*words, "--labels", "3")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("encode",), "--out FILE.npy or --grid FILE.png"),
+        (("encode", "--out", "codes.csv"), "arrays are saved as .npy"),
+        (("encode", "--out", "c.npy", "-n", "0"), "-n must be at least 1"),
+        (("encode", "--out", "c.npy", "--labels", "1"), "--labels are of IMAGES"),
+        (("encode", "--out", "c.npy", "nowhere.png"), "nowhere.png"),
+        (("interpolate",), "--grid FILE.png or --out FILE.npy"),
+        (("interpolate", "--grid", "g.png", "--columns", "1"), "--columns must be at least 2"),
+        (("interpolate", "--grid", "g.png", "--sweep", "category"), "no code 'category' to sweep; .* has none"),
+        (("interpolate", "--grid", "g.png", "--labels", "1"), "not conditional"),
+    ],
+)
+def test_misuse_is_told(vae, zoo_command, words, said, tmp_path):
+    command, *others = words
+    assert re.search(said, zoo_command(command, vae, *others, code=2).stderr)
+    assert list(tmp_path.iterdir()) == []
