@@ -66,6 +66,7 @@ def test_an_optimizer_merges_as_a_choice_and_single_phases_on_their_own():
     train = layered([beneath, above])["train"]
     assert train["optimizer"] == {"name": "Adam", "lr": 1e-3, "betas": [0.0, 0.9]}
     assert train["optimizers"] == {"critic": {"lr": 4e-4}}
+    assert layered([beneath, above, {"train": {"optimizers": {}}}])["train"]["optimizers"] == {}
     assert layered([beneath, {"train": {"optimizer": "SGD"}}])["train"]["optimizer"] == {"name": "SGD"}
 
 

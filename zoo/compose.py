@@ -114,6 +114,7 @@ def compose(
     wants = procedure.wants(about(dataset))
     _refuse_missing(components, recipe, wants)
     _refuse_unwanted(components, recipe, wants)
+    _refuse_unused(recipe, procedure, wants)
     networks = _networks(components, recipe, dataset, wants, training.train.seed)
     networks = {name: network.to(device) for name, network in networks.items()}
     if training.train.channels_last:
@@ -279,6 +280,18 @@ def _refuse_unwanted(components: Components, recipe: Recipe, wants: Mapping[str,
     if "backbone" in recipe.axes and not any("backbone" in context_of(factory) for factory in factories):
         names = " nor ".join(f"{n} '{name}'" for n, name in named.items())
         raise BadRecipe(f"a backbone is named, but {names} stands on one; say --critic backbone-heads.")
+
+
+def _refuse_unused(recipe: Recipe, procedure: Procedure, wants: Mapping[str, Want]) -> None:
+    """What a procedure looks at in no phase would be named for nothing."""
+    name = type(procedure).__name__
+    if "distance" in recipe.axes and not procedure.distance:
+        raise BadRecipe(f"the recipe has a distance, and {name} asks for none; leave it out: --distance none.")
+    if recipe.constraints and not any(want.hook == "critic" for want in wants.values()):
+        raise BadRecipe(
+            f"the constraint {recipe.constraints[0].name} is for a critic, and {name} wants none; leave it out: "
+            "--lipschitz-constraint none."
+        )
 
 
 def _in_precision(networks: Mapping[str, nn.Module], precision: str, device: torch.device) -> Mapping[str, nn.Module]:

@@ -68,7 +68,10 @@ class Optimizers(Mapping[str, torch.optim.Optimizer]):
 def _refuse_unknown(named: Iterable[str], phases: Mapping[str, Any]) -> None:
     for name in named:
         if name not in phases:
-            raise BadRecipe(f"train.optimizers.{name}: no phase has that name; the phases: {', '.join(phases)}.")
+            raise BadRecipe(
+                f"train.optimizers.{name}: no phase has that name; the phases: {', '.join(phases)}. "
+                "Without it: --set 'train.optimizers={}'."
+            )
 
 
 def _refuse_empty(layers: Mapping[str, Sequence[Layer]]) -> None:

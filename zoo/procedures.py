@@ -147,6 +147,8 @@ class Procedure(ABC):
     """So many samples are one to the critic, which sees them side by side, as further channels or dimensions."""
     objectives: bool = False
     """Whether it has a place for objectives."""
+    distance: bool = True
+    """Whether it asks for a distance; one that is named for nothing is refused."""
 
     @abstractmethod
     def wants(self, about: About) -> Mapping[str, Want]:

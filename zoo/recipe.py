@@ -242,13 +242,13 @@ def _later(beneath: Mapping[str, Any], above: Mapping[str, Any]) -> Table:
 
 
 def _train_over(beneath: Table, above: Table) -> Table:
-    """Training settings: numbers replace, `optimizer` merges as a choice, `optimizers` a phase at a time."""
+    """Training settings: numbers replace, `optimizer` merges as a choice, `optimizers` a phase at a time or empty."""
     result = {**beneath, **above}
     if "optimizer" in above:
         result["optimizer"] = _over(beneath.get("optimizer", {}), choice_table(above["optimizer"], "train.optimizer"))
     if isinstance(above.get("optimizers"), Mapping):
         below = beneath.get("optimizers")
-        phases = dict(below) if isinstance(below, Mapping) else {}
+        phases = dict(below) if isinstance(below, Mapping) and above["optimizers"] else {}
         for phase, each in above["optimizers"].items():
             table = choice_table(each, f"train.optimizers.{phase}")
             phases[phase] = _over(phases.get(phase, {}), table)
@@ -284,7 +284,8 @@ def assign(table: Table, path: Sequence[str], value: Any) -> Table:
     """
     axis, *rest = path
     if rest[-1] == "name" and axis != "train":
-        raise BadRecipe(f"{'.'.join(path)}: a name is no setting; replace the part with --{axis.replace('_', '-')}.")
+        way = f"[parts.{rest[0]}] of a recipe file" if axis == "parts" else f"--{axis.replace('_', '-')}"
+        raise BadRecipe(f"{'.'.join(path)}: a name is no setting; replace the part with {way}.")
     if axis in LIST_AXES:
         return {**table, axis: _assign_listed(axis, table.get(axis, []), rest, value)}
     if axis == "train":

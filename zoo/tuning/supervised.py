@@ -45,6 +45,8 @@ class Supervised(Procedure):
         cache: Whether features of a backbone in which nothing is trained are computed once, and kept in memory.
     """
 
+    distance = False
+
     def __init__(
         self,
         *,

@@ -14,6 +14,7 @@ from zoo_encoders.variational import Variational, kl_from_normal
 import zoo
 from zoo import About, Batch, Draws, Generator, IncompatibleParts, Parts
 from zoo.api import compose_table
+from zoo.errors import BadRecipe
 from zoo.recipe import normalized
 from zoo.trainer import Trainer
 
@@ -195,6 +196,14 @@ def test_what_cannot_be_is_refused():
     coded.categories = 2
     with pytest.raises(IncompatibleParts, match="begin with codes"):
         Variational().phases(Parts(networks={"generator": coded, "encoder": nn.Identity()}))
+    for part, message in (
+        ({"distance": "wasserstein"}, "asks for none; leave it out: --distance none"),
+        ({"lipschitz_constraint": ["r1"]}, "wants none; leave it out: --lipschitz-constraint none"),
+        ({"critic": "mlp"}, "wants no part 'critic'"),
+        ({"objective": ["feature-matching"]}, "has no place for one"),
+    ):
+        with pytest.raises(BadRecipe, match=message):
+            composed({"variant": "vae", "dataset": "digits", "train": {"steps": 1}, **part})
     table = {"variant": "cvae", "dataset": "ring", "train": {"steps": 1}}
     with pytest.raises(IncompatibleParts, match="these data have no labels"):
         composed(table)

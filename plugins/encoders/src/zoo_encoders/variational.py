@@ -28,6 +28,8 @@ class Variational(Procedure):
         noise: The standard deviation of noise on what the encoder sees (Im et al., 2017, arXiv 1511.06406); 0 for none.
     """
 
+    distance = False
+
     def __init__(
         self,
         *,
