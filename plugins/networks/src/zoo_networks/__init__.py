@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from zoo import Critic, Generator, hookimpl
+from zoo_networks.biggan import BigGANGenerator
 from zoo_networks.dcgan import DCGANCritic, DCGANGenerator
 from zoo_networks.encoders import ConvEncoder, MLPEncoder
 from zoo_networks.mlp import MLPCritic, MLPGenerator
@@ -12,6 +13,7 @@ from zoo_networks.r3gan import R3GANCritic, R3GANGenerator
 from zoo_networks.resnet import ResNetCritic, ResNetGenerator
 
 __all__ = [
+    "BigGANGenerator",
     "ConvEncoder",
     "DCGANCritic",
     "DCGANGenerator",
@@ -33,6 +35,7 @@ def generator() -> Mapping[str, Callable[..., Generator]]:
         "dcgan": DCGANGenerator,
         "resnet": ResNetGenerator,
         "r3gan": R3GANGenerator,
+        "biggan": BigGANGenerator,
         "mlp-encoder": MLPEncoder,
         "conv-encoder": ConvEncoder,
     }

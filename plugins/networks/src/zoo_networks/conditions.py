@@ -96,10 +96,33 @@ class ConditionalNorm(Conditioned):
     def forward(self, maps: Tensor, labels: Tensor | None = None) -> Tensor:
         """The normalised maps `(N, channels, ...)`, scaled and shifted."""
         labels = required(labels)
-        tables = (self.scales(labels), self.shifts(labels))
-        scale, shift = (table.view(*table.shape, *[1] * (maps.ndim - 2)) for table in tables)
-        total: Tensor = self.norm(maps) * scale + shift
-        return total
+        return _scaled(self.norm(maps), self.scales(labels), self.shifts(labels))
+
+
+class ToldNorm(Conditioned):
+    """A normalisation whose scales and shifts are linear in a vector: 1 + W v and U v (BigGAN).
+
+    Args:
+        norm: The normalisation, without scales and shifts.
+        channels: Of its feature maps.
+        size: Of the vectors.
+    """
+
+    def __init__(self, norm: nn.Module, channels: int, size: int) -> None:
+        super().__init__()
+        self.norm = norm
+        self.scales, self.shifts = (nn.Linear(size, channels, bias=False) for _ in range(2))
+
+    def forward(self, maps: Tensor, vectors: Tensor | None = None) -> Tensor:
+        """The normalised maps `(N, channels, ...)`, scaled and shifted as vectors `(N, size)` say."""
+        assert vectors is not None
+        return _scaled(self.norm(maps), 1 + self.scales(vectors), self.shifts(vectors))
+
+
+def _scaled(maps: Tensor, scales: Tensor, shifts: Tensor) -> Tensor:
+    """Maps `(N, C, ...)` with a scale and a shift a sample and channel, `(N, C)`."""
+    scale, shift = (each.view(*each.shape, *[1] * (maps.ndim - 2)) for each in (scales, shifts))
+    return maps * scale + shift
 
 
 def required(labels: Tensor | None) -> Tensor:

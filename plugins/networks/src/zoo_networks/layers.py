@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, TypeVar
 from torch import Tensor, nn
 
 from zoo import IncompatibleParts, Setting
-from zoo_networks.conditions import ConditionalNorm
+from zoo_networks.conditions import ConditionalNorm, ToldNorm
 
 Norm: TypeAlias = Literal["none", "batch", "layer", "instance"]
 
@@ -22,12 +22,15 @@ DROPOUT = Setting("share of hidden units left out in training, between hidden la
 _Weighted = TypeVar("_Weighted", nn.Linear, nn.Conv2d)
 
 
-def norm_layer(norm: Norm, channels: int, classes: int | None = None) -> nn.Module:
+def norm_layer(norm: Norm, channels: int, classes: int | None = None, told: int | None = None) -> nn.Module:
     """A normalisation of feature maps `(N, channels, H, W)`, with a scale and a shift a channel, or class and channel.
 
-    `"batch"` is over N, H, W; `"layer"` over channels, H, W, a sample at a time; `"instance"` over H, W.
+    `"batch"` is over N, H, W; `"layer"` over channels, H, W, a sample at a time; `"instance"` over H, W. With `told`
+    scales and shifts are linear in vectors `(N, told)`.
     """
-    layer = _norm(norm, channels, affine=classes is None)
+    layer = _norm(norm, channels, affine=classes is None and told is None)
+    if told is not None:
+        return ToldNorm(layer, channels, told)
     return layer if classes is None else ConditionalNorm(layer, channels, classes)
 
 

@@ -12,6 +12,7 @@ convolutions of the residual branches, as a ReLU is before or behind them; biase
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -83,7 +84,7 @@ class ResNetGenerator(CodedGenerator):
         inputs = latent_dim + (0 if self.code is None else self.code.size)
         normed = norm_classes(condition, norm, classes)
         self.layers = _generator_layers(inputs, channels, sides, width, norm, normed)
-        put_attention(self.layers, _generator_places(sides, width), attention)
+        put_attention(self.layers, generator_places(sides, width), attention)
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images `(N, *shape)` in [-1, 1] from latent points `(N, latent_dim)`."""
@@ -163,6 +164,7 @@ class ResidualBlock(Conditioned):
         bias: Whether the second convolution has a bias; before a norm, which has its own, it is of no use.
         dropout: Share of the sum that is left out in training.
         classes: How many have scales and shifts of their own in the norms; None for those in common.
+        told: The size of the vectors `(N, told)` that tell scales and shifts in the place of classes; None for none.
     """
 
     def __init__(
@@ -175,14 +177,16 @@ class ResidualBlock(Conditioned):
         bias: bool = True,
         dropout: float = 0.0,
         classes: int | None = None,
+        told: int | None = None,
     ) -> None:
         super().__init__()
         hidden = inputs if resample == "down" else outputs
         up = nn.Upsample(scale_factor=2, mode="nearest") if resample == "up" else nn.Identity()
         down = nn.AvgPool2d(2, ceil_mode=True) if resample == "down" else nn.Identity()
+        normed = partial(norm_layer, norm, classes=classes, told=told)
         self.residual = nn.Sequential(
-            *(norm_layer(norm, inputs, classes), nn.ReLU(), up, _convolution(inputs, hidden, bias=norm == "none")),
-            *(norm_layer(norm, hidden, classes), nn.ReLU(), _convolution(hidden, outputs, bias=bias), down),
+            *(normed(inputs), nn.ReLU(), up, _convolution(inputs, hidden, bias=norm == "none")),
+            *(normed(hidden), nn.ReLU(), _convolution(hidden, outputs, bias=bias), down),
         )
         self.shortcut = nn.Sequential()
         if inputs != outputs or resample != "none":
@@ -190,7 +194,7 @@ class ResidualBlock(Conditioned):
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, maps: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The residual branch plus the shortcut."""
+        """The residual branch plus the shortcut; `labels` are what the norms are told, classes or vectors."""
         total: Tensor = self.dropout(through(self.residual, maps, labels) + self.shortcut(maps))
         return total
 
@@ -222,7 +226,7 @@ def _projection(inputs: int, outputs: int) -> nn.Conv2d:
 def _generator_layers(
     inputs: int, channels: int, sides: tuple[int, int], width: int, norm: Norm, classes: int | None
 ) -> nn.Sequential:
-    widths = _generator_widths(sides, width)
+    widths = generator_widths(sides, width)
     base = (widths[0], *halved(sides, halvings(sides)))
     layers = nn.Sequential(xavier(nn.Linear(inputs, base[0] * base[1] * base[2])), nn.Unflatten(1, base))
     for before, after in pairwise(widths):
@@ -231,14 +235,15 @@ def _generator_layers(
     return layers.extend([CentreCrop(sides), nn.Tanh()])
 
 
-def _generator_widths(sides: tuple[int, int], width: int) -> list[int]:
+def generator_widths(sides: tuple[int, int], width: int) -> list[int]:
+    """Channels of the generator's feature maps, from its base to full resolution."""
     return [width_at(level, sides, width) for level in range(halvings(sides), -1, -1)]
 
 
-def _generator_places(sides: tuple[int, int], width: int) -> dict[int, tuple[int, int]]:
+def generator_places(sides: tuple[int, int], width: int) -> dict[int, tuple[int, int]]:
     """Where attention may stand: a linear layer and its unflattening are before the base."""
     base = min(halved(sides, halvings(sides)))
-    return {base << n: (2 + n, channels) for n, channels in enumerate(_generator_widths(sides, width))}
+    return {base << n: (2 + n, channels) for n, channels in enumerate(generator_widths(sides, width))}
 
 
 def _critic_widths(sides: tuple[int, int], width: int) -> list[int]:
