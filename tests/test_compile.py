@@ -17,6 +17,7 @@ CASES = [
     ("wgan-gp", "ring", {}),
     ("wgan-gp", "ring", {"micro_batches": 2}),
     ("wgan-gp", "ring", {"precision": "bf16"}),
+    ("wgan-gp", "digits", {"precision": "bf16"}),
     ("wgan-lp", "digits", {}),
     ("wgan", "digits", {}),
     ("vanilla", "digits", {}),
@@ -128,16 +129,17 @@ COMPILED = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from test_compile import gradients, pair
-said = []
-eager, fast = pair("wgan-gp", "ring", {}, said)
+said, (dataset, precision) = [], sys.argv[2:]
+eager, fast = pair("wgan-gp", dataset, {"precision": precision}, said)
 found = [gradients(trainer, trainer.composition.phases[0]) for trainer in (fast, eager)]
 print(max(float((one - other).abs().max() / other.abs().max()) for one, other in zip(*found)), *said)
 """
 
 
-def test_compiled_gradients_of_a_gradient_penalty_are_those_of_an_eager_step():
+@pytest.mark.parametrize(("dataset", "precision"), [("ring", "32"), ("digits", "bf16")])
+def test_compiled_gradients_of_a_gradient_penalty_are_those_of_an_eager_step(dataset, precision):
     # In a process of its own: torch's compiler imports what setuptools replaces, and minds who came first.
-    command = [sys.executable, "-c", COMPILED, str(Path(__file__).parent)]
+    command = [sys.executable, "-c", COMPILED, str(Path(__file__).parent), dataset, precision]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(done.stdout) < 1e-6, done.stdout
 

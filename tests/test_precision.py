@@ -1,13 +1,17 @@
 """bf16: how near its gradients come to those of float32, and slopes in a precision of their own."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 import zoo
-from zoo import Critic
+from zoo import Batch, Critic
 from zoo.api import compose_table
+from zoo.convolutions import RoundedConvolutions
 from zoo.devices import LowPrecision, full_precision
+from zoo.draws import Draws
 from zoo.precision import COSINE, ERROR, agreement, warnings
 from zoo.trainer import Trainer
 
@@ -141,4 +145,92 @@ def test_gradients_of_convolutions_of_narrow_images_are_right(kernel, stride, pa
         outputs.backward(by_outputs)
         expected = torch.nn.grad.conv2d_weight(images, convolution.weight.shape, by_outputs, stride, padding)
         torch.testing.assert_close(convolution.weight.grad, expected, rtol=0.1, atol=0.05 * float(expected.abs().max()))
-    assert convolution.padding == (padding, padding)
+
+
+class Smooth(Critic):
+    """Convolutions that keep the size of images, and a score."""
+
+    def __init__(self, width=16):
+        super().__init__()
+        maps = nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+        self.layers = nn.Sequential(maps[0], nn.SiLU(), maps[1], nn.SiLU(), nn.Conv2d(width, 1, 3, padding=1))
+
+    def forward(self, samples, condition=None):
+        return self.layers(samples).flatten(1).mean(1)
+
+
+def by_penalty(critic, samples, fakes):
+    """The gradient of a gradient penalty by the critic's parameters."""
+    batch = Batch(critic=critic, real=samples, fake=fakes, draws=Draws(0))
+    found = torch.autograd.grad(batch.slopes("segment").sub(1).square().mean(), list(critic.parameters())[::2])
+    return torch.cat([gradient.double().flatten() for gradient in found])
+
+
+@pytest.mark.parametrize(("samples", "size"), [(4, 16), (8, 8), (8, 12), (8, 16), (12, 8), (16, 12)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_gradients_of_slopes_are_right_whatever_the_number_of_samples(samples, size, layout):
+    """With AMX torch gets convolutions wrong whose kernels are as large as images of these widths: a cosine near 0."""
+    torch.manual_seed(0)
+    critic = Smooth()
+    exact = copy.deepcopy(critic).double()
+    images = torch.randn(2, samples, 3, size, size)
+    expected = by_penalty(exact, *images.double())
+    critic = critic.to(memory_format=layout)
+    found = by_penalty(LowPrecision(critic, torch.device("cpu")), *(each.to(memory_format=layout) for each in images))
+    cosine, error = agreement(found, expected)
+    assert cosine > 0.999
+    assert error < 0.03
+
+
+def derivatives(run, images, weights, *by):
+    """What a convolution gives, its gradients by both operands, and those of these gradients by the other operand."""
+    images, weights = (each.detach().requires_grad_() for each in (images, weights))
+    outputs = run(images, weights)
+    first = torch.autograd.grad(outputs, (images, weights), by[0].expand_as(outputs), create_graph=True)
+    second = [
+        torch.autograd.grad((gradient * each).sum(), operand, retain_graph=True)[0]
+        for gradient, each, operand in zip(first, by[1:], (weights, images), strict=True)
+    ]
+    return [outputs, *first, *second]
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "kernel", "size", "settings"),
+    [
+        ("conv2d", 8, (12, 12), (12, 12), {"padding": 1}),
+        ("conv2d", 4, (1, 16), (3, 18), {}),
+        ("conv2d", 12, (3, 8), (6, 12), {"stride": (2, 1), "groups": 2}),
+        ("conv2d", 4, (3, 3), (12, 4), {"stride": 2}),
+        ("conv2d", 16, (4, 4), (1, 1), {"stride": 2, "padding": 2}),
+        ("conv_transpose2d", 4, (4, 4), (12, 12), {"padding": 1}),
+        ("conv1d", 8, (12,), (20,), {}),
+        ("conv3d", 8, (2, 2, 12), (4, 4, 16), {}),
+    ],
+)
+def test_convolutions_of_every_kind_are_right_and_rounded(name, channels, kernel, size, settings):
+    torch.manual_seed(0)
+    groups, run = settings.get("groups", 1), getattr(nn.functional, name)
+    images, weights = torch.randn(8, channels * groups, *size), torch.randn(channels * groups, channels, *kernel)
+    numbers = [each.bfloat16().double() for each in (images, weights, torch.randn(()), images + 1, weights + 1)]
+
+    def low(images, weights):
+        with torch.autocast("cpu", torch.bfloat16), RoundedConvolutions():
+            found = run(images, weight=weights, **settings)
+        assert found.dtype == torch.bfloat16
+        return found
+
+    expected = derivatives(lambda images, weights: run(images, weights, **settings), *numbers)
+    for one, other in zip(derivatives(low, *(each.float() for each in numbers)), expected, strict=True):
+        cosine, error = agreement(one.double().flatten(), other.flatten())
+        assert cosine > 0.9999
+        assert 1e-4 < error < 0.01
+
+
+def test_convolutions_are_rounded_in_low_precision_only():
+    images, weights = torch.randn(2, 3, 4, 4), torch.randn(3, 3, 3, 3)
+    expected = nn.functional.conv2d(images, weights)
+    with RoundedConvolutions():
+        assert torch.equal(nn.functional.conv2d(images, weights), expected)
+        assert nn.functional.conv2d(images.bfloat16(), weights.bfloat16()).dtype == torch.bfloat16
+        with torch.autocast("cpu", torch.bfloat16):
+            assert nn.functional.conv2d(images.double(), weights.double()).dtype == torch.float64

@@ -22,6 +22,9 @@ from zoo.losses import Due, PhaseLoss, Real
 
 BACKEND = "inductor"
 """Of `torch.compile`."""
+EXACT: dict[str, Any] = {"emulate_precision_casts": True}
+"""Options on the CPU: without them the compiler leaves out roundings to bfloat16 whose result nothing stores, as those
+of convolutions there; then it differs from eager runs by all that bfloat16 does."""
 TOLERANCE = 0.02
 """How far a compiled gradient may be from the eager one, relative to it; in bfloat16 it rounds at other places."""
 
@@ -46,7 +49,8 @@ class CompiledGradients:
         values = self._gradients.values
         if self._run is None:
             graph = _traced(self._gradients, given)
-            self._run = torch.compile(graph, fullgraph=True, dynamic=False, backend=BACKEND)
+            options = EXACT if values[0].device.type == "cpu" else None
+            self._run = torch.compile(graph, fullgraph=True, dynamic=False, backend=BACKEND, options=options)
         with torch.no_grad():
             return self._gradients.named(*self._run(values, given))
 

@@ -2,39 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+CONVOLUTIONS = frozenset(
+    {
+        torch.conv1d,
+        torch.conv2d,
+        torch.conv3d,
+        torch.conv_transpose1d,
+        torch.conv_transpose2d,
+        torch.conv_transpose3d,
+        torch.convolution,
+    }
+)
+"""What layers and `torch.nn.functional` call."""
+LOW = frozenset({torch.bfloat16, torch.float16})
 
 
-def pad_narrow_inputs(network: nn.Module) -> None:
-    """Has convolutions pad an image themselves that is narrower than their stride, instead of telling the kernel to.
+class RoundedConvolutions(TorchFunctionMode):
+    """Inside, convolutions of low precision on the CPU have operands and results of it, but compute in float32.
 
-    In bfloat16 on the CPU (torch 2.15.0, oneDNN) the gradient by the weights is what lay in memory otherwise, NaN
-    perhaps, for the taps that meet nothing but padding: `tests/test_precision.py` shows it. Padded explicitly it is
-    right, and the same mathematics.
+    torch's own (2.15.0, oneDNN 3.13.3) are wrong on CPUs with AMX, with errors as large as the result, or NaN:
+
+    - by kernels of width k over 2 to 14 channels, an even number, if channels times k is a multiple of 32 from 64 on,
+      they are not dilated, and there are more than 4 pixels of output; at strides above 1 not always. The weights'
+      gradient of a slope is such a one: its channels are the samples, its kernels as large as what the layer makes. So
+      it is wrong for 8 samples at widths of 8, 12 and 16, for 12 at 8 and 16, and for 4 at 16;
+    - often in outputs one pixel wide and 5 or more high, if the stride across is above 1;
+    - in the weights' gradient where images are narrower than the stride.
+
+    In float32 each is right. That holds for all derivatives too, since they are those of what was computed. Switching
+    oneDNN off in the forward pass would not reach them; they choose their kernels anew.
     """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d) and not isinstance(module.padding, str) and _may_be_narrow(module):
-            module.register_forward_pre_hook(_pad)
-            module.register_forward_hook(_unpad, always_call=True)
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Calls a function of torch, in float32 on rounded operands if it is a convolution of low precision."""
+        kwargs = kwargs or {}
+        low = _precision((*args, *kwargs.values())) if func in CONVOLUTIONS else None
+        if low is None:
+            return func(*args, **kwargs)
+        named = {name: _rounded(each, low) for name, each in kwargs.items()}
+        with torch.autocast("cpu", enabled=False):
+            return func(*(_rounded(each, low) for each in args), **named).to(low)
 
 
-def _may_be_narrow(convolution: nn.Conv2d) -> bool:
-    padded = any(side != 0 for side in convolution.padding)
-    return padded and max(convolution.stride) > 1 and convolution.padding_mode == "zeros"
+def _precision(operands: Sequence[Any]) -> torch.dtype | None:
+    """The low precision that torch would compute in; None where it would not."""
+    kinds = {each.dtype for each in operands if isinstance(each, Tensor)}
+    if torch.is_autocast_enabled("cpu") and kinds <= {torch.float32, *LOW}:
+        return torch.get_autocast_dtype("cpu")
+    return kinds.pop() if len(kinds) == 1 and kinds <= LOW else None
 
 
-def _pad(convolution: nn.Conv2d, inputs: tuple[Any, ...]) -> tuple[Tensor, ...] | None:
-    (images,) = inputs
-    if images.shape[-1] >= convolution.stride[-1] and images.shape[-2] >= convolution.stride[-2]:
-        return None
-    rows, columns = cast("tuple[int, int]", convolution.padding)
-    convolution.padding = (0, 0)
-    convolution.__dict__["_zoo_padding"] = (rows, columns)
-    return (F.pad(images, (columns, columns, rows, rows)),)
-
-
-def _unpad(convolution: nn.Conv2d, inputs: tuple[Any, ...], outputs: Any) -> None:
-    convolution.padding = convolution.__dict__.pop("_zoo_padding", convolution.padding)
+def _rounded(operand: Any, low: torch.dtype) -> Any:
+    return operand.to(low).float() if isinstance(operand, Tensor) else operand

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.convolutions import pad_narrow_inputs
+from zoo.convolutions import RoundedConvolutions
 from zoo.errors import BadSetting, NoDevice, OutOfMemory
 from zoo.processes import ALONE, Group, join, launched
 from zoo.samples import Scores
@@ -85,7 +85,7 @@ def free_memory(device: torch.device) -> int:
 class LowPrecision(nn.Module):
     """A network that computes in bfloat16 and returns float32. Its parameters stay float32.
 
-    On the CPU, convolutions pad images that are narrower than their stride explicitly; see `pad_narrow_inputs`.
+    On the CPU, convolutions compute in float32 on rounded operands; see `RoundedConvolutions`.
     Attributes that it does not have itself are the network's.
     """
 
@@ -97,12 +97,11 @@ class LowPrecision(nn.Module):
         self.network = network
         self.lowered = True
         self._device_type = device.type
-        if device.type == "cpu":
-            pad_narrow_inputs(network)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """The network's own result, as float32."""
-        with torch.autocast(self._device_type, torch.bfloat16, enabled=self.lowered):
+        convolutions = RoundedConvolutions() if self._device_type == "cpu" else contextlib.nullcontext()
+        with torch.autocast(self._device_type, torch.bfloat16, enabled=self.lowered), convolutions:
             return _as_float32(self.network(*inputs, **named))
 
     def __getattr__(self, name: str) -> Any:
