@@ -1,10 +1,10 @@
-"""Tables and a picture of every variant side by side, from comparisons that `zoo compare` has made.
+"""Tables and pictures of every variant side by side, from comparisons that `zoo compare` has made.
 
-Usage: python benchmarks/collection.py FOLDER... [--gallery FILE.png]
+Usage: python benchmarks/collection.py FOLDER... [--galleries FOLDER]
 
 Each FOLDER is a comparison's. Its figures go to docs/results/collection-DATASET.json, from which docs/variants.md is
-generated, and a table between the marks of its data set in docs/results. The gallery has the samples of each variant's
-best seed in the comparison of images.
+generated, and a table between the marks of its data set in docs/results. A gallery has samples of each variant's best
+seed, the best variant first.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -28,20 +29,26 @@ from zoo.writing import write_whole
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results"
-DOCUMENTS = {"ring": "ring-grid.md", "grid": "ring-grid.md", "digits": "digits.md"}
+DOCUMENTS = {
+    "ring": "ring-grid.md",
+    "grid": "ring-grid.md",
+    "mixture-1d": "ring-grid.md",
+    "digits": "digits.md",
+}
 COLUMNS = {
     "mode-coverage modes": "modes ↑",
     "mode-coverage high-quality": "high quality",
     "mode-coverage reverse-kl": "reverse KL ↓",
     "wasserstein w1": "W1 ↓",
+    "histogram-js": "JS ↓",
     "frechet:classifier": "Fréchet, classifier ↓",
     "prdc coverage": "coverage ↑",
     "prdc precision": "precision ↑",
     "prdc recall": "recall ↑",
     "memorisation copies": "copies",
 }
-TILE = 16
-"""Samples of each variant in the gallery."""
+SHOWN, SIDE, REACH = 1000, 4, 6.0
+"""Samples of each variant in a gallery; images a row of them; how far points of the plane are drawn."""
 
 
 def condensed(comparison: Comparison) -> dict[str, Any]:
@@ -50,7 +57,7 @@ def condensed(comparison: Comparison) -> dict[str, Any]:
     floors = {key: [comparison.scales[key].floor, comparison.scales[key].spread] for key in keys}
     return {
         "dataset": comparison.dataset,
-        "command": comparison.command,
+        "command": re.sub(r" --out \S+", "", comparison.command),
         "about": dict(comparison.about),
         "budget": {"kind": comparison.budget.kind, "amount": comparison.budget.amount},
         "seeds": len(comparison.seeds),
@@ -124,38 +131,44 @@ def write_table(found: Mapping[str, Any]) -> None:
 
 
 def save_gallery(path: Path, folder: Path, comparison: Comparison) -> None:
-    """Samples of each contender's best seed, a tile each with its name, the best contender first."""
+    """Samples of each contender's best seed, a picture each with its name, the best contender first."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    main = next(iter(comparison.scales))
+    main, scale = next(iter(comparison.scales.items()))
     best = {each.label: each for each in summaries(comparison, main) if each.best_seed is not None}
-    labels = sorted(best, key=lambda label: best[label].median or math.inf)
-    columns = 8
+    sign = -1 if scale.better == "higher" else 1
+    labels = sorted(best, key=lambda label: sign * (best[label].median or 0.0))
+    columns = 9
     rows = -(-len(labels) // columns)
-    figure = Figure(figsize=(1.5 * columns, 1.7 * rows), dpi=110)
+    figure = Figure(figsize=(1.3 * columns, 1.5 * rows), dpi=110)
     FigureCanvasAgg(figure)
     for number, label in enumerate(labels):
         (run,) = [cell.run for cell in comparison.of(label) if cell.seed == best[label].best_seed]
         axes = figure.add_subplot(rows, columns, number + 1)
-        axes.imshow(_tile(zoo.load(folder / run, device="cpu").sample(TILE)), cmap="gray", vmin=-1, vmax=1)
+        _draw(axes, zoo.load(folder / run, device="cpu").sample(SHOWN))
         axes.set_title(label, fontsize=8)
-        axes.axis("off")
+        axes.set(xticks=[], yticks=[])
     figure.tight_layout(pad=0.4)
     figure.savefig(path)
 
 
-def _tile(samples: Tensor) -> Tensor:
-    side = math.isqrt(TILE)
-    grey = samples.mean(1)
-    return torch.cat([torch.cat(list(grey[row * side : (row + 1) * side]), dim=1) for row in range(side)])
+def _draw(axes: Any, samples: Tensor) -> None:
+    """The first samples as a square of images, or all as points of the plane."""
+    if samples.ndim == 2:
+        axes.scatter(*samples.numpy().T, s=1, linewidths=0)
+        axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
+        return
+    grey = samples[: SIDE**2].mean(1)
+    rows = [torch.cat(list(grey[SIDE * row : SIDE * (row + 1)]), dim=1) for row in range(SIDE)]
+    axes.imshow(torch.cat(rows), cmap="gray", vmin=-1, vmax=1)
 
 
 def main() -> None:
     """Reads the comparisons, and writes what is made of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("folders", nargs="+", type=Path)
-    parser.add_argument("--gallery", type=Path, metavar="FILE.png")
+    parser.add_argument("--galleries", type=Path, metavar="FOLDER")
     options = parser.parse_args()
     for folder in options.folders:
         comparison = Place(folder).read()
@@ -165,8 +178,8 @@ def main() -> None:
         target = RESULTS / f"collection-{found['dataset']}.json"
         write_whole(target, (json.dumps(found, indent=1) + "\n").encode())
         write_table(found)
-        if options.gallery and found["dataset"] == "digits":
-            save_gallery(options.gallery, folder, comparison)
+        if options.galleries:
+            save_gallery(options.galleries / f"gallery-{found['dataset']}.png", folder, comparison)
 
 
 if __name__ == "__main__":

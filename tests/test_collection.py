@@ -29,7 +29,7 @@ def comparison():
         contenders=tuple(Contender(label, {}, 100, 100) for label in ("broken", "good", "poor")),
         scales={"mode-coverage modes": scale, "mode-coverage high-quality": scale},
         samples=2500,
-        command="zoo compare broken good poor",
+        command="zoo compare broken good poor --out somewhere/ring --seeds 3",
         cells=(
             *(cell("good", seed, 8.0, quality) for seed, quality in enumerate((0.9, 0.95, 0.91))),
             *(cell("poor", seed, 3.0 + seed, 0.99) for seed in range(3)),
@@ -52,7 +52,7 @@ def test_the_table_has_the_best_first_and_who_failed_last(comparison):
     assert [row.split("`")[1] for row in rows] == ["good", "poor", "broken"]
     assert "| 8 | 0.91 (0.9 to 0.95) | 100 | 0 of 3 |" in rows[0]
     assert rows[2].endswith("| - | - | 100 | 3 of 3 |")
-    assert "zoo compare broken good poor" in "\n".join(lines)
+    assert "zoo compare broken good poor --seeds 3\n" in "\n".join(lines)
 
 
 def test_a_document_without_marks_is_refused(comparison, monkeypatch, tmp_path):
