@@ -5,6 +5,7 @@ import tomllib
 import pytest
 import tomli_w
 
+from zoo.api import compose_table
 from zoo.errors import BadRecipe, UnknownName, UsageError
 from zoo.plugins import installed
 from zoo.recipe import Choice, Recipe, assign, for_kinds, layered, normalized, parse_assignment, read_table
@@ -149,3 +150,11 @@ def test_a_value_behind_a_colon_is_heard_over_what_a_variant_says_and_under_what
     assert components.recipe(normalized(table))[0].axes["backbone"].settings["model"] == "test_resnet"
     changed = [(["backbone", "model"], "resnet18")]
     assert components.recipe(normalized(table), changed)[0].axes["backbone"].settings["model"] == "resnet18"
+
+
+def test_an_empty_table_of_optimizers_stays_empty_where_the_written_recipe_is_read_again():
+    table = normalized({"variant": "gan-r1", "dataset": "ring", "train": {"optimizers": {}}})
+    written = compose_table(table, device="cpu").recipe.table()
+    assert compose_table(normalized(written), device="cpu").training.optimizers == {}
+    with_own = compose_table(normalized({**table, "train": {}}), device="cpu")
+    assert with_own.training.optimizers.keys() == {"critic"}

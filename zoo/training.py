@@ -105,10 +105,9 @@ class Training:
     def table(self) -> dict[str, Any]:
         """Back to a recipe's `train` table, every setting written out."""
         lists = {name: list(getattr(self.train, name)) for name in ("augment", "freeze")}
-        table = {**vars(self.train), **lists, "optimizer": self.optimizer.table()}
-        if self.optimizers:
-            table["optimizers"] = {phase: choice.table() for phase, choice in self.optimizers.items()}
-        return table
+        phases = {phase: choice.table() for phase, choice in self.optimizers.items()}
+        # An empty table is written as well: a variant's own would come back where the recipe is trained again.
+        return {**vars(self.train), **lists, "optimizer": self.optimizer.table(), "optimizers": phases}
 
     def build(self, phase: str, layers: Sequence[Layer], capturable: bool = False) -> torch.optim.Optimizer:
         """The optimiser of a phase, a group for each layer that has parameters.

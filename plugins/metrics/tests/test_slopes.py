@@ -8,6 +8,7 @@ from zoo_metrics import slopes
 from zoo_metrics.slopes import Slopes
 
 from zoo import BadData, Critic, Draws, Evidence, IncompatibleParts, LipschitzConstraint, Sample, Scores
+from zoo.components import Described
 
 SHAPE = (2, 3, 4)
 
@@ -189,6 +190,9 @@ def test_it_needs_a_critic_and_labels_for_a_conditional_one():
         Slopes().refuse(evidence(None))
     with pytest.raises(IncompatibleParts, match="no labels"):
         Slopes().refuse(evidence(Labelled()))
+    translations = Described(SHAPE, None, source=SHAPE, paired=True)
+    with pytest.raises(IncompatibleParts, match="given the sources of samples"):
+        Slopes().refuse(evidence(Labelled(), dataset=translations, conditional=True))
     one, other = samples(5, labelled=True), samples(5, labelled=True)
     apart = Sample(one.values, torch.zeros(5, dtype=torch.long)), Sample(other.values, torch.ones(5, dtype=torch.long))
     with pytest.raises(BadData, match="no real sample has the label"):

@@ -65,7 +65,9 @@ class Slopes(Metric):
     def refuse(self, evidence: Evidence) -> None:
         """It needs a critic, and labels for a conditional one."""
         if evidence.critic is None:
-            raise IncompatibleParts("it measures the critic, and there is none.")
+            raise IncompatibleParts("it measures a critic of samples, and there is none.")
+        if is_conditional(evidence.critic) and getattr(evidence.dataset, "source", None) is not None:
+            raise IncompatibleParts("the critic is given the sources of samples, and it looks at labels only.")
         if is_conditional(evidence.critic) and not evidence.conditional:
             raise IncompatibleParts("the critic is conditional, and the judged samples have no labels.")
 
