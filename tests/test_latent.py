@@ -112,6 +112,10 @@ def test_what_has_no_encoder_or_another_shape_is_refused(made):
 def test_the_way_between_keeps_lengths_and_ends():
     starts, ends = torch.nn.functional.normalize(Draws(0).randn(2, 50, 6), dim=2)
     way = between(starts, 3 * ends, 9)
+    # In two dimensions unequal ends are common, and a circle of one of their lengths would leave them far behind.
+    flat = between(Draws(5).randn(500, 2), Draws(6).randn(500, 2), 21)
+    longest = torch.maximum(flat[:, 0].norm(dim=1), flat[:, -1].norm(dim=1))
+    assert float((flat.norm(dim=2).amax(1) / longest).max()) < 1.001
     torch.testing.assert_close(way[:, 0], starts)
     torch.testing.assert_close(way[:, -1], 3 * ends)
     torch.testing.assert_close(between(starts, ends, 9).norm(dim=2), torch.ones(50, 9))

@@ -99,7 +99,8 @@ def between(starts: Tensor, ends: Tensor, columns: int, codes: int = 0) -> Tenso
     """Latent points on the way from each start to its end, `(N, columns, D)`, both included.
 
     Normal entries go along the great circle through both (White, 2016, arXiv 1609.04468), so that their length is as
-    likely on the way as it was at its ends; codes, and points with no angle between them, go straight.
+    likely on the way as it was at its ends, and goes evenly from one to the other; codes, and points with no angle
+    between them, go straight.
 
     Args:
         starts: `(N, D)`.
@@ -112,11 +113,15 @@ def between(starts: Tensor, ends: Tensor, columns: int, codes: int = 0) -> Tenso
     """
     share = torch.linspace(0, 1, columns)[None, :, None]
     straight = torch.lerp(starts[:, None], ends[:, None], share)
-    one, other = starts[:, None, codes:], ends[:, None, codes:]
-    angle = torch.nn.functional.cosine_similarity(one, other, dim=2).clamp(-1, 1).acos()[..., None]
-    sine = angle.sin().clamp(min=PARALLEL)
-    curved = ((1 - share) * angle).sin() / sine * one + (share * angle).sin() / sine * other
-    turns = (angle.sin() > PARALLEL) & (one.norm(dim=2, keepdim=True) * other.norm(dim=2, keepdim=True) > 0)
+    one, other = starts[:, None, codes:].double(), ends[:, None, codes:].double()
+    lengths = [each.norm(dim=2, keepdim=True) for each in (one, other)]
+    cosine = (one * other).sum(2, keepdim=True) / (lengths[0] * lengths[1]).clamp(min=1e-30)
+    angle = cosine.clamp(-1, 1).acos()
+    turns = (angle.sin() > PARALLEL) & (lengths[0] * lengths[1] > 0)
+    shares = [((1 - share) * angle).sin(), (share * angle).sin()]
+    units = [each / length.clamp(min=1e-30) for each, length in zip((one, other), lengths, strict=True)]
+    curved = (shares[0] * units[0] + shares[1] * units[1]) / angle.sin().clamp(min=PARALLEL)
+    curved = (curved * (lengths[0] + share * (lengths[1] - lengths[0]))).to(straight.dtype)
     curved = torch.where(turns, curved, straight[..., codes:])
     return torch.cat([straight[..., :codes], curved], dim=2)
 

@@ -133,11 +133,12 @@ def _given(run: Run, images: Sequence[Path], labels: str | None, count: int | No
     """The samples that are encoded, with their classes where the run is conditional."""
     from zoo.components import is_conditional
     from zoo.images import image_files, read_images
-    from zoo.latent import real_samples
+    from zoo.latent import drawn, real_samples
 
     if not images:
         if labels is not None:
             raise UsageError("--labels are of IMAGES; the data have their own.")
+        drawn(run, 1)  # Says what a run without latent points is, before its data are read.
         samples, own = real_samples(run.dataset, count)
         conditional = is_conditional(run.composition.networks["generator"])
         return samples, own if conditional else None

@@ -158,7 +158,7 @@ class Drafting:
         return replace(
             real_evidence(self._data.dataset, self._samples),
             conditional="generator" in networks and is_conditional(networks["generator"]),
-            critic=networks.get("critic"),
+            critic=networks.get("critic") if composition.scores_samples else None,
             constraints=composition.parts.constraints,
             generates="generator" in networks,
             backbone=backbone_of(composition),

@@ -187,6 +187,8 @@ def _not_alone(composition: Composition) -> str:
         return f"trains {', '.join(further)} beside its critic"
     if not _critic_phases(composition):
         return "has no critic that is trained"
+    if not composition.scores_samples:
+        return "has a critic of other things than single samples"
     return "judges samples by their labels" if is_conditional(composition.networks["critic"]) else ""
 
 

@@ -185,7 +185,7 @@ def test_pairs_of_inverse_makers_cannot_be_told_apart():
     real, z = maker(draws.randn(20_000, D).double()), draws.randn(20_000, D).double()
 
     class Given(Generator):
-        latent_dim = 0
+        latent_dim, conditional = 0, True
 
         def __init__(self, matrix):
             super().__init__()

@@ -204,6 +204,8 @@ def test_what_cannot_be_is_refused():
     ):
         with pytest.raises(BadRecipe, match=message):
             composed({"variant": "vae", "dataset": "digits", "train": {"steps": 1}, **part})
+    with pytest.raises(IncompatibleParts, match="looks at no samples; use mlp-encoder"):
+        composed({"variant": "aae", "dataset": "digits", "parts": {"encoder": "mlp"}, "train": {"steps": 1}})
     table = {"variant": "cvae", "dataset": "ring", "train": {"steps": 1}}
     with pytest.raises(IncompatibleParts, match="these data have no labels"):
         composed(table)

@@ -38,6 +38,10 @@ def wants_encoder(about: About, **context: Any) -> dict[str, Want]:
 
 def encoded(parts: Parts, samples: Tensor, batch: Batch | None = None) -> Tensor:
     """What the encoder makes of samples; one with latent points of its own is noisy in a game, and has zeros else."""
+    if not is_conditional(parts["encoder"]):
+        raise IncompatibleParts(
+            "[parts.encoder] names a generator that looks at no samples; use mlp-encoder or conv-encoder."
+        )
     size = int(parts["encoder"].latent_dim)  # type: ignore[arg-type]
     noise = samples.new_zeros(len(samples), size) if batch is None else batch.randn(len(samples), size)
     points: Tensor = parts["encoder"](noise, samples)
