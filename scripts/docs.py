@@ -34,7 +34,8 @@ def variants() -> None:
     for entry in plugins.index.select("variant"):
         variant = plugins.load(entry)
         paper = f"[{variant.authors}, {variant.year}]({variant.paper})" if variant.paper else "-"
-        cog.outl(f"| `{entry.name}` | {variant.summary} | {paper} |")
+        summary = variant.summary.replace("|", "\\|")
+        cog.outl(f"| `{entry.name}` | {summary} | {paper} |")
 
 
 def components() -> None:

@@ -85,6 +85,11 @@ def _check_augmentation(composition: Composition) -> None:
     for name in ("augment", "noise"):
         if getattr(train, name) and "critic" not in composition.networks:
             raise IncompatibleParts(f"train.{name} changes what a critic sees, and this recipe has none; leave it out.")
+    phase = composition.critic_phase
+    if train.augment and phase is not None and phase.game is not None:
+        raise IncompatibleParts(
+            "train.augment is for images, and this critic sees something made of them; leave it out."
+        )
 
 
 def _check_packing(composition: Composition) -> None:

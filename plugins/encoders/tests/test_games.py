@@ -164,6 +164,13 @@ def test_both_go_with_any_distance_and_constraint(variant, distance, constraint)
     trainer.release()
 
 
+@pytest.mark.parametrize("variant", ["aae", "bigan"])
+def test_codes_and_pairs_cannot_be_augmented(variant):
+    train = {"steps": 1, "augment": ["color"]}
+    with pytest.raises(zoo.IncompatibleParts, match="this critic sees something made of them"):
+        composed({"variant": variant, "dataset": "digits", "train": train})
+
+
 def test_a_penalty_is_of_the_codes_that_the_critic_sees():
     seen = []
 
