@@ -74,6 +74,19 @@ def test_a_finished_run_is_only_extended(finished):
         zoo.resume(finished.folder.path)
 
 
+@pytest.mark.parametrize(("schedule", "told"), [("linear", True), ("cosine", True), ("constant", False)])
+def test_steps_beyond_the_end_of_a_schedule_are_pointed_out(schedule, told, tmp_path, capsys):
+    quick(tmp_path, steps=8, schedule=schedule)
+    zoo.resume(tmp_path / "run", steps=9, device="cpu")
+    assert ("rates of this run fell until step 8" in capsys.readouterr().err) == told
+
+
+def test_steps_within_a_schedule_are_not(tmp_path, capsys):
+    quick(tmp_path, steps=8, schedule="linear", schedule_steps=12)
+    zoo.resume(tmp_path / "run", steps=12, device="cpu")
+    assert "rates of this run" not in capsys.readouterr().err
+
+
 def test_an_existing_run_is_never_overwritten(finished):
     with pytest.raises(RunExists, match="zoo train --resume"):
         zoo.train("vanilla", dataset="ring", out=finished.folder.path.parent, name="run", device="cpu")

@@ -26,6 +26,7 @@ from zoo.rollback import Rollback
 from zoo.spikes import Spikes
 from zoo.stopping import Stop
 from zoo.trainer import Trainer
+from zoo.training import told_of_extension
 from zoo.validating import Validation
 
 Row = Mapping[str, Any]
@@ -140,6 +141,8 @@ class Fit:
         self.folder.tidy()
         self.folder.forget_after(self.trainer.iteration)
         self.folder.write_recipe(self.trainer.composition.recipe)
+        if told := told_of_extension(self._train.schedule, self.trainer.schedule_steps, self._train.steps):
+            self.trainer.say(told)
 
     def _loop(self) -> Outcome:
         first, start = self.trainer.iteration, time.monotonic()

@@ -216,6 +216,18 @@ def factor(schedule: str, step: int, steps: int) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * progress)) if schedule == "cosine" else 1.0
 
 
+def told_of_extension(schedule: str, until: int, steps: int) -> str | None:
+    """What to say where steps are beyond the schedule's end, at rates that teach little; None where they are not."""
+    if schedule == "constant" or steps <= until:
+        return None
+    return (
+        f"the learning rates of this run fell until step {until} (train.schedule={schedule}); the further steps, to "
+        f"{steps}, are at {factor(schedule, until, until):.2g} times the first rates, and change little. A new run goes "
+        "on from its weights with rates of its own: zoo train ... --init-from RUN. One that is to be extended later "
+        "gets --set train.schedule_steps=N when it begins."
+    )
+
+
 def _own_table(base: Mapping[str, Any], own: Any) -> dict[str, Any]:
     table = choice_table(own, "train.optimizers")
     return table if table.get("name", base["name"]) != base["name"] else {**base, **table}

@@ -98,7 +98,7 @@ def train(variant: str, resumed: Path | None, files: tuple[Path, ...], **options
       zoo train my-recipe.toml --steps 10000
       zoo train wgan-gp --dataset faces --init-from runs/many --freeze 'critic:stages<2'
       zoo train wgan-gp --dataset faces --processes 4
-      zoo train --resume runs/wgan-gp-digits-seed0 --steps 8000
+      zoo train --resume runs/wgan-ring-seed0 --steps 8000
     """
     if (options["processes"] or 1) > 1 and not options["dry_run"]:
         launch_again(options["processes"])
