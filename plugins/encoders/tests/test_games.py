@@ -1,5 +1,7 @@
 """AAE and BiGAN: whose game it is, the losses against the papers' formulas, and what is learnt."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -121,6 +123,14 @@ def test_bigan_plays_for_pairs_and_both_makers_fool_the_critic():
     assert torch.allclose(terms["encoder_loss"], softplus(real).mean())  # -log(1 - D(x, E(x)))
     assert phase.trains == ("generator", "encoder")
     assert reached(parts, terms["encoder_loss"]) == {"critic", "encoder"}
+
+
+def test_swapped_labels_of_least_squares_are_its_targets_swapped():
+    parts = replace(made(4 + D), distance=zoo.create("distance", "least-squares"))
+    _, batch, terms = losses(Bidirectional(), parts)["generator"]
+    real = parts["critic"](torch.cat([batch.real.flatten(1), parts["encoder"](None, batch.real)], 1))
+    # Fakes aim at 1, what is real to the critic, and so the encoder's pairs at 0: not at -1.
+    assert torch.allclose(terms["encoder_loss"], real.square().mean() / 2)
 
 
 def test_pairs_may_be_images_with_further_channels():

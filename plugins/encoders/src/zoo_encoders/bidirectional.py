@@ -19,7 +19,7 @@ class Bidirectional(Procedure):
 
     Where it cannot, the encoder E inverts the generator G (their theorem 2). Both learn in one step: G to make its
     pairs look real, E to make the others look fake, which is the same game with scores and roles reversed (section
-    3.4's swapped labels).
+    3.4's swapped labels): reflected in the `middle` of the distance, 0 for most.
 
     Args:
         pairs: How the critic sees a pair: flat, one vector after the other, or images with the latent point's entries
@@ -44,7 +44,8 @@ class Bidirectional(Procedure):
 
     def phases(self, parts: Parts) -> list[Phase]:
         """`critic_steps` steps of the critic, one of generator and encoder."""
-        reversed_critic = Reversed(parts["critic"])
+        middle = 0.0 if parts.distance is None else parts.distance.middle
+        reversed_critic = Reversed(parts["critic"], middle)
 
         def loss(game: Batch) -> Mapping[str, Tensor]:
             swapped = game.versus(reversed_critic, game.fake, game.real)
@@ -83,15 +84,15 @@ class Bidirectional(Procedure):
 
 
 class Reversed(Critic):
-    """A critic to which real is fake: minus its scores, and the same features."""
+    """A critic to which real is fake: its scores reflected in the middle of the distance, and the same features."""
 
-    def __init__(self, critic: nn.Module) -> None:
+    def __init__(self, critic: nn.Module, middle: float = 0.0) -> None:
         super().__init__()
-        self.critic = critic
+        self.critic, self.middle = critic, middle
 
     def forward(self, samples: Tensor, condition: Tensor | None = None) -> Scores:
         """Scores of the same shapes."""
         scores = self.critic(samples)
         scores = scores if isinstance(scores, Scores) else Scores(scores)
-        values = tuple(-head for head in scores.values) if isinstance(scores.values, tuple) else -scores.values
-        return Scores(values, scores.features)
+        heads, twice = scores.values, 2 * self.middle
+        return Scores(tuple(twice - h for h in heads) if isinstance(heads, tuple) else twice - heads, scores.features)
