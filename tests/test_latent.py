@@ -96,7 +96,7 @@ def test_a_conditional_run_is_told_classes(made):
     assert torch.equal(encoded(run, samples, [0, 1, 2]), expected)
     assert torch.equal(generated(run, drawn(run, 4), [2, 1]).flatten(1)[:, -1], torch.tensor([2.0, 1, 2, 1]))
     with pytest.raises(UsageError, match="say which: --labels"):
-        encoded(run, samples)
+        generated(run, drawn(run, 4))
     with pytest.raises(UsageError, match="labels must be from 0 to 2"):
         encoded(run, samples, [3])
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -135,6 +136,22 @@ def too_large(error: BaseException) -> bool:
         "Overflow when unpacking",
     )
     return isinstance(error, (RuntimeError, TypeError)) and any(each in str(error) for each in words)
+
+
+def refuse_beyond_memory(n: int, shape: Sequence[int], what: str = "samples") -> None:
+    """Refuses `n` tensors of a shape, in float32, that this machine's memory could not hold if it were empty.
+
+    Raises:
+        OutOfMemory: It could not: the system might let them be asked for, and kill the process while they are filled.
+    """
+    if not hasattr(os, "sysconf"):
+        return
+    there, wanted = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), 4 * n * math.prod(shape)
+    if wanted > there:
+        raise OutOfMemory(
+            f"{n:,} {what} of shape {tuple(shape)} take {wanted / 2**30:,.0f} GiB, and this machine has "
+            f"{there / 2**30:,.0f} GiB of memory; ask for fewer at a time, with another --seed each."
+        )
 
 
 @contextlib.contextmanager

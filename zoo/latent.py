@@ -26,22 +26,26 @@ def encoded(run: Run, samples: Tensor, labels: Sequence[int] | None = None) -> T
 
     Args:
         run: A run whose procedure trains an encoder.
-        samples: `(N, *shape)`, in the range of the data: images in [-1, 1].
-        labels: The class of each, `N`, or a few in turn; for a conditional generator.
+        samples: `(N, *shape)`, in the range of the data: images in [-1, 1], or bytes.
+        labels: The class of each, `N`, or a few in turn; for an encoder that is given it.
 
     Returns:
         `(N, latent_dim)`.
 
     Raises:
-        IncompatibleParts: The run trains no encoder.
-        UsageError: The samples have another shape, or there are no labels where they are needed.
+        IncompatibleParts: The run trains no encoder, or there are no labels where it needs them.
+        UsageError: The samples have another shape, or there are none.
     """
     composition = run.composition
+    if not len(samples):
+        raise UsageError("there are no samples to encode.")
     if tuple(samples.shape[1:]) != tuple(composition.dataset.shape):
         raise UsageError(
             f"{run.folder.path} encodes samples {tuple(composition.dataset.shape)}, not {tuple(samples.shape[1:])}."
         )
-    condition = _given(run, len(samples), labels)
+    samples = as_floats(samples)
+    draws = Draws(0, composition.device)
+    condition = None if labels is None else run.condition(len(samples), draws, labels)
     parts, found = replace(composition.parts, networks=composition.networks), []
     with torch.no_grad():
         for start in range(0, len(samples), CHUNK):
@@ -75,7 +79,7 @@ def real_samples(dataset: Dataset, count: int | None) -> tuple[Tensor, list[int]
     """Samples of a data set in their order, all or the first so many, with their labels; of a density so many draws.
 
     Raises:
-        UsageError: `count` is below 1.
+        UsageError: `count` is below 1, or above what there is.
         BadData: The data are neither in memory nor a density.
     """
     if count is not None and count < 1:
@@ -84,6 +88,8 @@ def real_samples(dataset: Dataset, count: int | None) -> tuple[Tensor, list[int]
         return dataset.sample(count or DRAWN, Draws(0)).float(), None
     if not isinstance(dataset, ArrayDataset):
         raise BadData("only densities and data sets in memory can be encoded; name pictures.")
+    if count is not None and count > len(dataset.samples):
+        raise UsageError(f"-n {count} is more than the {len(dataset.samples)} samples that the data have.")
     labels = None if dataset.labels is None else dataset.labels[:count].tolist()
     return as_floats(dataset.samples[:count]), labels
 

@@ -22,6 +22,8 @@ GRID_SCALE = 512
 MOST_CLASSES = 16
 """Of more classes than these a picture shows some, evenly spread."""
 WIDEST = 8
+REAL = 2500
+"""A plot shows at least so many real points if there are, since they say what is in sight."""
 
 
 def save_picture(
@@ -34,7 +36,8 @@ def save_picture(
         samples: The samples.
         dataset: The real ones, which a plot shows as well.
         labels: The classes of the samples, `N`; no row of a grid then has more than one.
-        columns: Of a grid without labels; as many as it has rows if None.
+        columns: Of a grid without labels; as many as it has rows if None. In the plane the points of a row are ways
+            from the first to the last, joined by lines.
 
     Raises:
         UsageError: Samples are neither images nor of one or two dimensions.
@@ -46,7 +49,7 @@ def save_picture(
             grid, width = _by_class(samples, labels)
             _save_grid(path, grid, width if labels or columns is None else columns)
         elif math.prod(dataset.shape) <= 2:
-            _save_plot(path, samples.flatten(1).cpu(), dataset)
+            _save_plot(path, samples.flatten(1).cpu(), dataset, columns)
             # A figure refers to itself in a ring. Left to Python, forty of them and 40 MiB would gather in a run.
             gc.collect()
         else:
@@ -89,18 +92,19 @@ def _save_grid(path: Path, images: Tensor, columns: int) -> None:
     save_image(grid.repeat_interleave(scale, 1).repeat_interleave(scale, 2), path, format="png")
 
 
-def _save_plot(path: Path, points: Tensor, dataset: Dataset) -> None:
+def _save_plot(path: Path, points: Tensor, dataset: Dataset, columns: int | None) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 5), dpi=100)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    real = _real(dataset, len(points))
+    real = _real(dataset, max(len(points), REAL))
     if points.shape[1] == 1:
         _draw_line(axes, points[:, 0], real[:, 0], dataset)
     else:
-        _draw_plane(axes, points, real, dataset)
+        _draw_plane(axes, real, dataset)
+        _draw_points(axes, points, columns)
     axes.legend(loc="upper right")
     figure.savefig(path, format="png")
 
@@ -112,7 +116,7 @@ def _real(dataset: Dataset, n: int) -> Tensor:
     return dataset.samples[:n].float().flatten(1)
 
 
-def _draw_plane(axes: Any, points: Tensor, real: Tensor, dataset: Dataset) -> None:
+def _draw_plane(axes: Any, real: Tensor, dataset: Dataset) -> None:
     low, high = real.min(0).values, real.max(0).values
     margin = 0.15 * (high - low).clamp(min=1e-6)
     (x0, y0), (x1, y1) = (low - margin).tolist(), (high + margin).tolist()
@@ -126,8 +130,22 @@ def _draw_plane(axes: Any, points: Tensor, real: Tensor, dataset: Dataset) -> No
         image = (log_density - log_density.max()).div(2).exp().view(side, side).numpy()
         axes.plot([], [], color="tab:blue", label="density")
         axes.imshow(image, origin="lower", extent=(x0, x1, y0, y1), cmap="Blues", aspect="auto")
-    axes.scatter(*points.numpy().T, s=4, c="tab:red", alpha=0.5, label="generated")
     axes.set(xlim=(x0, x1), ylim=(y0, y1))
+
+
+def _draw_points(axes: Any, points: Tensor, columns: int | None) -> None:
+    """Points, or ways of so many points each; how many of them are outside of what is shown stands above."""
+    low, high = (torch.tensor(each) for each in zip(axes.get_xlim(), axes.get_ylim(), strict=True))
+    outside = int(((points < low) | (points > high)).any(1).sum())
+    if columns is None:
+        axes.scatter(*points.numpy().T, s=4, c="tab:red", alpha=0.5, label="generated")
+    else:
+        ways = points.view(-1, columns, points.shape[1]).numpy()
+        axes.plot(*ways.transpose(2, 1, 0), color="tab:orange", linewidth=0.7, alpha=0.7)
+        axes.scatter(*ways[:, :-1].reshape(-1, 2).T, s=4, c="tab:orange", label="from")
+        axes.scatter(*ways[:, -1].T, s=8, c="tab:red", label="to")
+    if outside:
+        axes.set_title(f"{outside:,} of {len(points):,} points are outside of this picture", fontsize=9)
 
 
 def _draw_line(axes: Any, points: Tensor, real: Tensor, dataset: Dataset) -> None:

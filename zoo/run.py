@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from zoo.components import Dataset, Described, Translations, as_floats, is_conditional
 from zoo.compose import Composition, compose
-from zoo.devices import resolve_device
+from zoo.devices import refuse_beyond_memory, resolve_device
 from zoo.draws import Draws
 from zoo.errors import BadCheckpoint, BadRun, IncompatibleParts, UsageError
 from zoo.folder import Folder
@@ -57,22 +57,25 @@ class Run:
 
         Raises:
             UsageError: There is no generator, `n` is below 1, or labels are given that it or the data does not have.
+            OutOfMemory: So many samples do not fit in memory.
         """
         if n < 1:
             raise UsageError(f"the number of samples must be at least 1, not {n}.")
         if "generator" not in self.composition.networks:
             raise UsageError(f"{self.folder.path} has no generator to draw samples from.")
+        shape = self.composition.dataset.shape
+        refuse_beyond_memory(n, shape)
+        samples = torch.empty(n, *shape)
         draws = Draws(seed, self.composition.device)
         condition = self.condition(n, draws, labels)
         generator: Any = self.composition.networks["generator"]
-        chunks = []
         with torch.no_grad():
             for start in range(0, n, CHUNK):
                 size = min(CHUNK, n - start)
                 z = generator.latent(size, draws)
                 given = () if condition is None else (condition[start : start + size],)
-                chunks.append(generator(z, *given).float().cpu())
-        return torch.cat(chunks).contiguous()
+                samples[start : start + size] = generator(z, *given)
+        return samples
 
     @functools.cached_property
     def dataset(self) -> Dataset:

@@ -222,9 +222,9 @@ def told_of_extension(schedule: str, until: int, steps: int) -> str | None:
         return None
     return (
         f"the learning rates of this run fell until step {until} (train.schedule={schedule}); the further steps, to "
-        f"{steps}, are at {factor(schedule, until, until):.2g} times the first rates, and change little. A new run goes "
-        "on from its weights with rates of its own: zoo train ... --init-from RUN. One that is to be extended later "
-        "gets --set train.schedule_steps=N when it begins."
+        f"{steps}, are at {factor(schedule, until, until):.2g} times the first rates, and change little. A new run "
+        "goes on from its weights with rates of its own: zoo train ... --init-from RUN. One that is to be extended "
+        "later gets --set train.schedule_steps=N when it begins."
     )
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.sample import backdrop, labels_of, save_array
+from zoo.cli.outputs import refuse_given, refuse_outputs, require_array, save_array
+from zoo.cli.sample import backdrop, labels_of
 from zoo.cli.tables import as_json, print_json
 from zoo.errors import UsageError
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
     from zoo.run import Run
 
-SHOWN = 32
-"""A grid of what is rebuilt shows so many samples."""
+SHOWN = {"image": 32, "vector": 500}
+"""A picture of what is rebuilt shows so many samples."""
 
 
 @click.command()
@@ -47,21 +48,24 @@ def encode(run: Path, images: tuple[Path, ...], files: tuple[Path, ...], json_: 
     out, grid = options["out"], options["grid"]
     if not (out or grid):
         raise UsageError("say where the results go: --out FILE.npy or --grid FILE.png.")
-    _require_array(out)
+    require_array(out)
+    refuse_outputs(grid, out, images)
+    from zoo.images import image_files
     from zoo.latent import encoded
 
     loaded = _loaded(run, files, options)
     samples, labels = _given(loaded, images, options["labels"], options["count"])
     points = encoded(loaded, samples, labels)
+    if grid:
+        shown = SHOWN[loaded.composition.dataset.kind]
+        _save_rebuilt(grid, loaded, samples[:shown], points[:shown], labels)
     if out:
         save_array(out, points)
-    if grid:
-        _save_rebuilt(grid, loaded, samples[:SHOWN], points[:SHOWN], labels)
     saved = [str(path) for path in (out, grid) if path]
     if json_:
-        print_json(
-            {"run": str(run), "step": loaded.step, "n": len(points), "latent_dim": points.shape[1], "files": saved}
-        )
+        named = [str(each) for each in image_files(images)] if images else None
+        about = {"n": len(points), "latent_dim": points.shape[1], "images": named, "labels": labels}
+        print_json({"run": str(run), "step": loaded.step, **about, "files": saved})
     else:
         click.echo(f"{len(points)} latent points of {points.shape[1]} entries: {', '.join(saved)}")
 
@@ -95,14 +99,16 @@ def interpolate(run: Path, images: tuple[Path, ...], files: tuple[Path, ...], js
     grid, out, columns = options["grid"], options["out"], options["columns"]
     if not (grid or out):
         raise UsageError("say where the samples go: --grid FILE.png or --out FILE.npy.")
-    if options["sweep"] and images:
-        raise UsageError("--sweep changes a code of random points, and IMAGES are other points; leave one of them out.")
+    _refuse_unheard(images, options["sweep"])
     if columns < 2 or options["count"] < 1:
         raise UsageError(f"--columns must be at least 2 and -n at least 1, not {columns} and {options['count']}.")
-    _require_array(out)
+    require_array(out)
+    refuse_outputs(grid, out, images)
+    from zoo.devices import refuse_beyond_memory
     from zoo.latent import generated
 
     loaded = _loaded(run, files, options)
+    refuse_beyond_memory(options["count"] * columns, loaded.composition.dataset.shape)
     points = _rows(loaded, images, options)
     rows, columns, size = points.shape
     labels = _row_labels(loaded, options, rows, columns)
@@ -115,9 +121,22 @@ def interpolate(run: Path, images: tuple[Path, ...], files: tuple[Path, ...], js
         save_picture(grid, samples, backdrop(loaded), columns=columns)
     saved = [str(path) for path in (grid, out) if path]
     if json_:
-        print_json({"run": str(run), "step": loaded.step, "rows": rows, "columns": columns, "files": saved})
+        told = None if labels is None else labels[::columns]
+        about = {"rows": rows, "columns": columns, "labels": told}
+        print_json({"run": str(run), "step": loaded.step, **about, "files": saved})
     else:
         click.echo(f"{rows} rows of {columns} samples of step {loaded.step}: {', '.join(saved)}")
+
+
+def _refuse_unheard(images: Sequence[Path], sweep: str | None) -> None:
+    """Refuses options that would change nothing."""
+    context = click.get_current_context()
+    if sweep is not None and images:
+        raise UsageError("--sweep changes a code of random points, and IMAGES are other points; leave one of them out.")
+    if images:
+        refuse_given(context, ["count", "seed"], "is for random points, and the rows go between IMAGES")
+    if sweep == "category":
+        refuse_given(context, ["columns"], "says nothing where each category is a column")
 
 
 def _loaded(run: Path, files: Sequence[Path], options: dict[str, Any]) -> Run:
@@ -150,10 +169,12 @@ def _given(run: Run, images: Sequence[Path], labels: str | None, count: int | No
 def _rows(run: Run, images: Sequence[Path], options: dict[str, Any]) -> Tensor:
     """Latent points `(rows, columns, D)`."""
     from zoo.images import image_files, read_images
-    from zoo.latent import between, codes_of, drawn, encoded, swept
+    from zoo.latent import CATEGORY, between, codes_of, drawn, encoded, swept
 
     count, columns, seed = options["count"], options["columns"], options["seed"]
-    if options["sweep"]:
+    if options["sweep"] is not None:
+        if options["sweep"] != CATEGORY and getattr(run.composition.networks["generator"], "categories", 0):
+            refuse_given(click.get_current_context(), ["count"], "says nothing where each category is a row")
         return swept(run, options["sweep"], count, columns, seed)
     if not images:
         ends = drawn(run, 2 * count, seed)
@@ -179,21 +200,13 @@ def _row_labels(run: Run, options: dict[str, Any], rows: int, columns: int) -> l
     return [label for row in range(rows) for label in [labels[row % len(labels)]] * columns]
 
 
-def _require_array(path: Path | None) -> None:
-    if path and path.suffix != ".npy":
-        raise UsageError(f"--out {path}: arrays are saved as .npy; name such a file.")
-
-
 def _save_rebuilt(path: Path, run: Run, samples: Tensor, points: Tensor, labels: list[int] | None) -> None:
-    """Images in pairs, a sample beside what is rebuilt of it; of vectors what is rebuilt, over the data."""
+    """In pairs, a sample and what is rebuilt of it: images side by side, points in the plane with a line between."""
     from zoo.latent import generated
     from zoo.pictures import save_picture
     from zoo.previews import beside
 
     rebuilt = generated(run, points, labels)
-    if run.composition.dataset.kind != "image":
-        save_picture(path, rebuilt, backdrop(run))
-        return
-    pairs = beside(samples.cpu(), rebuilt)
-    columns = 2 * math.ceil(math.sqrt(len(pairs)) / 2)
+    pairs = beside(samples.cpu().float(), rebuilt)
+    columns = 2 * math.ceil(math.sqrt(len(pairs)) / 2) if run.composition.dataset.kind == "image" else 2
     save_picture(path, pairs, backdrop(run), columns=columns)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from zoo.cli.outputs import refuse_outputs, save_array
 from zoo.cli.tables import as_json, print_json, print_table
 from zoo.errors import SaveFailed, UsageError
 
@@ -41,6 +42,10 @@ def sample(run: Path, files: tuple[Path, ...], json_: bool, **options: Any) -> N
     """
     if not (options["grid"] or options["out"]):
         raise UsageError("say where the samples go: --grid FILE.png, --out FILE.npy or --out FOLDER.")
+    refuse_outputs(options["grid"], options["out"])
+    labels = labels_of(options["labels"])
+    if labels is not None and options["count"] < len(labels):
+        raise UsageError(f"-n {options['count']} is fewer samples than the {len(labels)} --labels; ask for more.")
     from zoo.pictures import save_picture
     from zoo.plugins import installed
     from zoo.run import load
@@ -48,12 +53,11 @@ def sample(run: Path, files: tuple[Path, ...], json_: bool, **options: Any) -> N
     for file in files:
         installed().add_file(file)
     loaded = load(run, device=options["device"], step=options["step"])
-    labels = labels_of(options["labels"])
     if labels is None and options["grid"]:
         labels = _of_all_classes(loaded, options["count"])
     samples = loaded.sample(options["count"], options["seed"], labels)
+    shown = None if labels is None else (labels * len(samples))[: len(samples)]
     if options["grid"]:
-        shown = None if labels is None else (labels * len(samples))[: len(samples)]
         save_picture(options["grid"], samples, backdrop(loaded), shown)
     if options["out"]:
         _save(options["out"], samples)
@@ -66,6 +70,7 @@ def sample(run: Path, files: tuple[Path, ...], json_: bool, **options: Any) -> N
                 "averaged": loaded.averaged,
                 "n": len(samples),
                 "shape": list(samples.shape),
+                "labels": shown,
                 "files": saved,
             }
         )
@@ -107,17 +112,6 @@ def _save(path: Path, samples: Any) -> None:
         raise UsageError(f"--out {path}: arrays are saved as .npy; for images name a folder.")
     else:
         _save_images(path, samples)
-
-
-def save_array(path: Path, values: Any) -> None:
-    """Saves a tensor to a .npy file. Raises SaveFailed."""
-    import numpy as np
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, values.numpy())
-    except OSError as error:
-        raise SaveFailed(f"{path} could not be written: {error}.") from error
 
 
 def _save_images(folder: Path, samples: Any) -> None:

@@ -14,8 +14,11 @@ ALONE = {"classes": None, "source": None, "paired": None}
 
 
 def latent_shape(networks: Mapping[str, nn.Module]) -> tuple[int]:
-    """The shape of a latent point of the generator."""
-    return (int(networks["generator"].latent_dim),)  # type: ignore[arg-type]
+    """The shape of a latent point of the generator. Raises IncompatibleParts if it does not say it."""
+    size: Any = getattr(networks["generator"], "latent_dim", None)
+    if not isinstance(size, int):
+        raise IncompatibleParts("the generator has no latent_dim, which an encoder is built for; set it to a number.")
+    return (size,)
 
 
 def wants_encoder(about: About, **context: Any) -> dict[str, Want]:

@@ -92,7 +92,7 @@ class Variational(Procedure):
 def _with_class(samples: Tensor, labels: Tensor | None, classes: int | None) -> Tensor:
     """Samples `(N, C, ...)` with their class one-hot as further channels, `(N, C + classes, ...)`."""
     if labels is None or classes is None:
-        raise IncompatibleParts("this run's encoder is given the class of each sample, and got none.")
+        raise IncompatibleParts("this run's encoder is given the class of each sample; say which: --labels.")
     code = torch.eye(classes, dtype=samples.dtype, device=samples.device)[labels]
     spread = code.view(*code.shape, *[1] * (samples.ndim - 2)).expand(-1, -1, *samples.shape[2:])
     return torch.cat([samples, spread], dim=1)
