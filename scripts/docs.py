@@ -34,7 +34,8 @@ def variants() -> None:
     for entry in plugins.index.select("variant"):
         variant = plugins.load(entry)
         paper = f"[{variant.authors}, {variant.year}]({variant.paper})" if variant.paper else "-"
-        summary = variant.summary.replace("|", "\\|")
+        data = f" *Data: {variant.data}.*" if variant.data else ""
+        summary = f"{variant.summary}{data}".replace("|", "\\|")
         cog.outl(f"| `{entry.name}` | {summary} | {paper} |")
 
 

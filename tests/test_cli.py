@@ -29,7 +29,8 @@ def test_every_command_has_examples(zoo_command, command):
 
 def test_list_shows_names_by_hook(zoo_command):
     rows = json.loads(zoo_command("list", "--json").stdout)
-    assert {"hook": "variant", "name": "wgan-gp", "plugin": "zoo-wgan-gp", "version": "0.1.0"} in rows
+    expected = {"hook": "variant", "name": "wgan-gp", "plugin": "zoo-wgan-gp", "version": "0.1.0"}
+    assert expected in [{key: row[key] for key in expected} for row in rows]
     output = zoo_command("list", "variant", "wgan*").stdout
     assert "wgan-lp" in output
     assert "vanilla" not in output
@@ -38,8 +39,9 @@ def test_list_shows_names_by_hook(zoo_command):
 
 
 def test_search_looks_in_the_catalogue(zoo_command):
-    (row,) = json.loads(zoo_command("search", "gradient", "penalty", "--json").stdout)
-    assert row["name"] == "zoo-wgan-gp"
+    rows = {row["name"]: row for row in json.loads(zoo_command("search", "gradient", "penalty", "--json").stdout)}
+    assert "zoo-vanilla" not in rows
+    row = rows["zoo-wgan-gp"]
     assert row["provides"]["lipschitz_constraint"] == ["gradient-penalty"]
     assert row["installed"] == zoo.__version__
 
@@ -196,3 +198,19 @@ def test_an_existing_run_is_refused(zoo_command, tmp_path):
     options = ("train", "wgan-gp", "--dataset", "ring", *QUICK, "--name", "mine")
     assert "runs/mine exists" in zoo_command(*options, code=2).stderr
     assert (tmp_path / "runs" / "mine" / "notes.txt").read_text() == "keep"
+
+
+def test_variants_are_listed_with_what_they_are(zoo_command):
+    rows = {row["name"]: row["summary"] for row in json.loads(zoo_command("list", "--json").stdout)}
+    assert "stable with almost any network" in rows["wgan-gp"]
+    assert rows["gradient-penalty"] is None
+    said = zoo_command("list", "variant", "wgan-gp").stdout
+    assert "Wasserstein GAN with a gradient penalty" in said
+
+
+def test_search_knows_what_installed_variants_are_for(zoo_command):
+    said = zoo_command("search", "pairs", "of", "images").stdout
+    assert "zoo-translation" in said
+    assert "pix2pix" in said.split("VARIANT")[1]
+    assert "infogan" not in said
+    assert "cgan" in zoo_command("search", "labels").stdout  # its summary says label

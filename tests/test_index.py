@@ -7,6 +7,7 @@ import pytest
 
 from zoo.errors import BrokenPlugin, DuplicateName, UnknownName
 from zoo.index import Index
+from zoo.variants import _summaries, summary_of
 
 
 def scan(install):
@@ -73,7 +74,9 @@ def test_wildcards_select(install):
     assert [entry.name for entry in scan(install).select("variant", "wgan*")] == ["wgan", "wgan-gp"]
 
 
-@pytest.mark.parametrize("command", [["list"], ["search", "gan"], ["--help"], ["train", "--help"], ["show", "--help"]])
+@pytest.mark.parametrize(
+    "command", [["list"], ["list", "variant"], ["search", "gan"], ["--help"], ["train", "--help"], ["show", "--help"]]
+)
 def test_looking_imports_neither_torch_nor_a_plugin(command):
     code = (
         "import sys; from zoo.cli import main; sys.argv = ['zoo', *sys.argv[1:]]\n"
@@ -85,3 +88,27 @@ def test_looking_imports_neither_torch_nor_a_plugin(command):
     done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     assert "IMPORTED []" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "told"),
+    [
+        ("there", '[mine]\nsummary = "What it is."\n', "What it is."),
+        ("there", "[mine]\nsummary = 3\n", ""),
+        ("there", "mine = 3\n", ""),
+        ("there", "[mine\n", ""),
+        ("there.variants", '[mine]\nsummary = "What it is."\n', "What it is."),
+        ("nowhere", "", ""),
+        ("sys", "", ""),
+    ],
+)
+def test_summaries_are_read_without_running_a_plugin(module, text, told, tmp_path, monkeypatch):
+    package = tmp_path / "there"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit")
+    (package / "variants.toml").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(package)
+    _summaries.cache_clear()
+    assert summary_of(module, "mine") == told
+    _summaries.cache_clear()

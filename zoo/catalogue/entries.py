@@ -119,11 +119,19 @@ class CatalogueEntry:
             return None
         return next((release for release in self.releases if Version(release.version) == wanted), None)
 
-    def matches(self, text: str) -> bool:
-        """Whether every word of `text` occurs in its name, its summary or the names that it provides."""
+    def matches(self, text: str, more: str = "") -> bool:
+        """Whether every word of `text`, or its singular, occurs in its name, its summary, what it provides or `more`."""
         names = " ".join(f"{hook} {' '.join(given)}" for hook, given in self.provides.items())
-        everything = f"{self.name} {self.summary} {names}".lower()
-        return all(word in everything for word in text.lower().split())
+        return speaks_of(text, f"{self.name} {self.summary} {names} {more}")
+
+
+def speaks_of(words: str, text: str) -> bool:
+    """Whether every one of the words, or its singular, occurs in a text.
+
+    >>> speaks_of("faces labels", "a face and its label"), speaks_of("face pairs", "a face")
+    (True, False)
+    """
+    return all(word.removesuffix("s") in text.lower() for word in words.lower().split())
 
 
 @dataclass(frozen=True)

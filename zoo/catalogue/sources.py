@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,9 +31,9 @@ class Catalogues:
         """All their plugins."""
         return [entry for catalogue in self.catalogues for entry in catalogue.entries]
 
-    def search(self, text: str = "") -> list[CatalogueEntry]:
-        """The entries that match all words of `text`."""
-        return [entry for entry in self.entries if entry.matches(text)]
+    def search(self, text: str = "", more: Mapping[str, str] | None = None) -> list[CatalogueEntry]:
+        """The entries that match all words of `text`, with what else is known of plugins by their names."""
+        return [entry for entry in self.entries if entry.matches(text, (more or {}).get(entry.name, ""))]
 
     def named(self, name: str) -> list[CatalogueEntry]:
         """The entries of a name, or of `catalogue/name`."""

@@ -10,6 +10,7 @@ import click
 
 from zoo.cli.tables import as_json, catalogue_option, print_json, print_table
 from zoo.index import Index
+from zoo.variants import summary_of
 
 
 @click.command()
@@ -19,16 +20,21 @@ from zoo.index import Index
 def search(text: tuple[str, ...], catalogue: tuple[str, ...], json_: bool) -> None:
     """Searches the catalogues for plugins: every word of TEXT must occur in what a plugin is or provides.
 
+    Of installed plugins what their variants are is searched as well.
+
     \b
     Examples:
       zoo search
       zoo search gradient penalty
+      zoo search pairs of images
       zoo search backbone --catalogue company.toml
     """
     from zoo.catalogue import read_catalogues
+    from zoo.catalogue.entries import speaks_of
 
-    found = read_catalogues(catalogue).search(" ".join(text))
-    index = Index.scan()
+    index, words = Index.scan(), " ".join(text)
+    told = _variants(index)
+    found = read_catalogues(catalogue).search(words, {dist: " ".join(texts.values()) for dist, texts in told.items()})
     here = {entry.dist: entry.version for entry in [*index.entries, *index.disabled]}
     if json_:
         print_json([{**_table(entry), "installed": here.get(entry.name)} for entry in found])
@@ -37,6 +43,18 @@ def search(text: tuple[str, ...], catalogue: tuple[str, ...], json_: bool) -> No
     else:
         rows = [(e.name, here.get(e.name, "-"), _newest(e), e.catalogue, _summary(e)) for e in found]
         print_table(("PLUGIN", "INSTALLED", "NEWEST", "CATALOGUE", "WHAT IT IS"), rows)
+        variants = [pair for entry in found for pair in told.get(entry.name, {}).items()]
+        if text and (meant := [(name, what) for name, what in variants if speaks_of(words, f"{name} {what}")]):
+            click.echo()
+            print_table(("VARIANT", "WHAT IT IS"), meant)
+
+
+def _variants(index: Index) -> dict[str, dict[str, str]]:
+    """The summaries of installed variants, by plugin."""
+    told: dict[str, dict[str, str]] = {}
+    for entry in index.select("variant"):
+        told.setdefault(entry.dist, {})[entry.name] = summary_of(entry.module, entry.name)
+    return told
 
 
 def _table(entry: Any) -> dict[str, Any]:

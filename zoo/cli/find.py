@@ -8,7 +8,8 @@ from zoo.cli.tables import as_json, print_json, print_table
 from zoo.environment import disabled
 from zoo.errors import UnknownName
 from zoo.hookspecs import HOOKS
-from zoo.index import Index
+from zoo.index import Entry, Index
+from zoo.variants import summary_of
 
 
 @click.command("list")
@@ -17,6 +18,8 @@ from zoo.index import Index
 @as_json
 def list_command(hook: str | None, pattern: str | None, json_: bool) -> None:
     """Lists installed components: all, those of a HOOK, or those whose name matches PATTERN.
+
+    Of variants it says what they are, if their plugins do so in a file that can be read without running them.
 
     \b
     Examples:
@@ -36,11 +39,22 @@ def list_command(hook: str | None, pattern: str | None, json_: bool) -> None:
             click.echo(f"Warning: {problem}", err=True)
     found = index.select(_hook(hook), pattern or "*")
     if json_:
-        print_json([{"hook": e.hook, "name": e.name, "plugin": e.dist, "version": e.version} for e in found])
+        print_json([_table(entry) for entry in found])
     elif not found:
         click.echo("No component matches. 'zoo search' looks for plugins that are not installed.", err=True)
+    elif all(entry.hook == "variant" for entry in found):
+        print_table(("VARIANT", "PLUGIN", "WHAT IT IS"), [(e.name, e.dist, _summary(e) or "-") for e in found])
     else:
         print_table(("HOOK", "NAME", "PLUGIN"), [(e.hook, e.name, f"{e.dist} {e.version}") for e in found])
+
+
+def _table(entry: Entry) -> dict[str, str | None]:
+    about = {"hook": entry.hook, "name": entry.name, "plugin": entry.dist, "version": entry.version}
+    return {**about, "summary": _summary(entry) or None}
+
+
+def _summary(entry: Entry) -> str:
+    return summary_of(entry.module, entry.name) if entry.hook == "variant" else ""
 
 
 def _hook(name: str | None) -> str | None:

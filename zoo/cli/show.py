@@ -83,7 +83,7 @@ def _describe(entry: Entry, offered: Any) -> dict[str, Any]:
     about = {"hook": entry.hook, "name": entry.name, "plugin": entry.dist, "version": entry.version}
     if isinstance(offered, Variant):
         paper = {"paper": offered.paper, "authors": offered.authors, "year": offered.year}
-        return {**about, "summary": offered.summary, **paper, "recipe": dict(offered.table)}
+        return {**about, "summary": offered.summary, "data": offered.data, **paper, "recipe": dict(offered.table)}
     settings = [
         {
             "name": spec.name,
@@ -106,6 +106,8 @@ def _print(description: dict[str, Any]) -> None:
     click.echo(f"plugin {description['plugin']} {description['version']}\n")
     click.echo(description["summary"])
     if "recipe" in description:
+        if description["data"]:
+            click.echo(f"Data: {description['data']}")
         click.echo(f"{description['authors']} {description['year'] or ''}  {description['paper']}\n".lstrip())
         click.echo(tomli_w.dumps(_flat(description["recipe"])).rstrip())
     elif description["settings"]:
