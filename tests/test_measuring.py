@@ -196,7 +196,9 @@ def test_the_command_evaluates_a_run(run, zoo_command):
     assert "mode-coverage modes" in table
     assert "Floor: real samples against others, 50 of each" in table
     everything = zoo_command("evaluate", path, "-n", 50, "--floors", 1)
-    assert "Left out: memorisation does not fit" in everything.stderr
+    left_out = everything.stderr.partition("Left out, since they do not fit: ")[2]
+    assert "memorisation" in left_out
+    assert "Times: the value over its floor" in everything.stdout
     assert re.search(r"lipschitz max +[\d.]+ +- +aim 1 +50 +[\d.]+\n", everything.stdout)
     assert "Aim: what the figure should come to" in everything.stdout
 

@@ -211,7 +211,10 @@ def _constraints(
         constraint: LipschitzConstraint = given or components.make(CONSTRAINTS, Choice(choice.name, settings))
         built[choice.name] = constraint.to(device)
         if not critics:
-            raise BadRecipe(f"the constraint {choice.name} needs a critic; name one with --critic.")
+            raise BadRecipe(
+                f"the constraint {choice.name} needs a critic; name one with --critic. To train without: "
+                "--critic none --lipschitz-constraint none, and a distance of samples themselves (zoo list distance)."
+            )
         for critic in critics:
             _parametrize(constraint, choice.name, critic)
     return built

@@ -120,7 +120,7 @@ class CatalogueEntry:
         return next((release for release in self.releases if Version(release.version) == wanted), None)
 
     def matches(self, text: str, more: str = "") -> bool:
-        """Whether every word of `text`, or its singular, occurs in its name, its summary, what it provides or `more`."""
+        """Whether every word of `text`, or its singular, occurs in its name, summary, what it provides or `more`."""
         names = " ".join(f"{hook} {' '.join(given)}" for hook, given in self.provides.items())
         return speaks_of(text, f"{self.name} {self.summary} {names} {more}")
 

@@ -54,8 +54,8 @@ def evaluate(run: Path, json_: bool, **options: Any) -> None:
     evidence = evidence_of(load(run, device=options["device"], step=options["step"]), options["count"], options["seed"])
     if not options["names"]:
         metrics, unfit = fitting(metrics, evidence)
-        for reason in unfit.values():
-            click.echo(f"Left out: {reason}", err=True)
+        if unfit:
+            click.echo(f"Left out, since they do not fit: {', '.join(unfit)}. --metric NAME says why.", err=True)
     for text in flattery(metrics, evidence):
         click.secho(f"Warning: {text}", fg="yellow", err=True)
     total = sum(len(metric.figures) for metric in metrics.values())
@@ -119,15 +119,17 @@ def print_figures(figures: list[Figure]) -> None:
     """Prints figures as a table, and what their floor is."""
     rows = [(_name(f), f"{f.value:.4g}", f.better or "-", _floor(f), str(f.size), _times(f)) for f in figures]
     print_table(("FIGURE", "VALUE", "BETTER", "FLOOR", "SAMPLES", "TIMES"), rows)
+    if any(_times(f) != "-" for f in figures):
+        click.echo("\nTimes: the value over its floor, or over its aim; 1 is as real samples are.")
     if any(f.floor for f in figures):
         sizes = sorted({f.floor.size for f in figures if f.floor})
-        click.echo(f"\nFloor: real samples against others, {' or '.join(map(str, sizes))} of each; mean and deviation.")
+        click.echo(f"Floor: real samples against others, {' or '.join(map(str, sizes))} of each; mean and deviation.")
     if any(f.floor and f.floor.size < f.size for f in figures):
         click.echo("Of fewer samples most floors are higher: a figure below its floor is not better than real.")
     if any(f.better == "lower" and f.value < 0 for f in figures):
         click.echo("Below 0 where lower is better is as good as 0: less than is usual among real samples.")
     if any(f.aim is not None for f in figures):
-        click.echo("\nAim: what the figure should come to, such as the C of the critic's Lipschitz constraint.")
+        click.echo("Aim: what the figure should come to, such as the C of the critic's Lipschitz constraint.")
 
 
 def _name(figure: Figure) -> str:
