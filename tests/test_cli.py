@@ -118,6 +118,8 @@ def test_a_local_file_is_a_plugin_for_one_command(zoo_command, tmp_path):
     options = ("--generator", "mlp", "--critic", "none", "--distance", "moments", "--dataset", "ring")
     zoo_command("train", *options, "--plugin", "mine.py", "--steps", 3, "--quiet")
     zoo_command("sample", "runs/moments-ring-seed0", "--plugin", "mine.py", "--grid", "g.png")
+    errors = zoo_command("sample", "runs/moments-ring-seed0", "--grid", "g.png", code=2).stderr
+    assert "trained with a file of your own, mine.py; give it again: --plugin mine.py" in errors
     errors = zoo_command("train", *options, "--steps", 3, "--quiet", code=2).stderr
     assert "no distance is called 'moments'" in errors
 

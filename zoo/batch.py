@@ -109,7 +109,9 @@ class Batch:
     def critic(self) -> Critic:
         """The critic. Raises IncompatibleParts if this game has none."""
         if self._critic is None:
-            raise IncompatibleParts("this distance needs a critic; name one with --critic, or a distance of samples themselves.")
+            raise IncompatibleParts(
+                "this distance needs a critic; name one with --critic, or a distance of samples themselves."
+            )
         return cast("Critic", self._critic)
 
     @property

@@ -18,7 +18,7 @@ from zoo.devices import refuse_beyond_memory, resolve_device
 from zoo.draws import Draws
 from zoo.errors import BadCheckpoint, BadRun, IncompatibleParts, UsageError
 from zoo.folder import Folder
-from zoo.plugins import Plugins, installed
+from zoo.plugins import LOCAL, Plugins, installed
 from zoo.processes import ALONE, Group
 from zoo.recipe import CHECKPOINT, DOWNLOAD, PRETRAINED, Recipe, normalized
 from zoo.resolve import GIVEN, Components, split_given
@@ -215,9 +215,10 @@ def rebuild(
         download: Lets the data set download its files.
 
     Raises:
-        BadRun: The run used parts that are no plugins, and they are not given.
+        BadRun: The run used parts that are no plugins, or a local file, and they are not given.
     """
     recipe = folder.recipe()
+    _refuse_missing_files(folder, recipe, components.plugins)
     used = [*recipe.axes.items(), *((axis, choice) for axis, each in recipe.lists.items() for choice in each)]
     for axis, choice in used:
         if choice.name.startswith(GIVEN) and axis not in components.given:
@@ -250,3 +251,10 @@ def _without_weights(recipe: Recipe) -> Recipe:
     none = {PRETRAINED: False, CHECKPOINT: ""}
     settings = {key: none.get(key, value) for key, value in backbone.settings.items()}
     return recipe.with_axis("backbone", replace(backbone, settings=settings))
+
+
+def _refuse_missing_files(folder: Folder, recipe: Recipe, plugins: Plugins) -> None:
+    there = {Path(entry.dist).name for entry in plugins.index.entries if entry.version == LOCAL}
+    for file in (dist for dist, version in recipe.versions.items() if version == LOCAL):
+        if Path(file).name not in there:
+            raise BadRun(f"{folder.path} was trained with a file of your own, {file}; give it again: --plugin {file}")
