@@ -157,11 +157,18 @@ def test_the_average_copies_buffers(small):
 
 
 @pytest.mark.parametrize(
-    ("schedule", "shares"),
-    [("constant", [1, 1, 1, 1]), ("linear", [1, 0.75, 0.5, 0.25]), ("cosine", [1, 0.853553, 0.5, 0.146447])],
+    ("schedule", "begin", "shares"),
+    [
+        ("constant", 0.5, [1, 1, 1, 1]),
+        ("linear", 0.0, [1, 0.75, 0.5, 0.25]),
+        ("linear", 0.5, [1, 1, 1, 0.5]),
+        ("cosine", 0.0, [1, 0.853553, 0.5, 0.146447]),
+        ("cosine", 0.5, [1, 1, 1, 0.5]),
+    ],
 )
-def test_schedules_scale_the_rate(small, schedule, shares):
-    trainer = make(small, {"schedule": schedule, "steps": 4, "optimizers": {"critic": {"lr": 0.3}}})
+def test_schedules_scale_the_rate(small, schedule, begin, shares):
+    train = {"schedule": schedule, "schedule_from": begin, "steps": 4, "optimizers": {"critic": {"lr": 0.3}}}
+    trainer = make(small, train)
     for share in shares:
         trainer.iterate()
         assert trainer.optimizers["critic"].param_groups[0]["lr"] == pytest.approx(0.3 * share, rel=1e-5)

@@ -141,7 +141,7 @@ class Fit:
         self.folder.tidy()
         self.folder.forget_after(self.trainer.iteration)
         self.folder.write_recipe(self.trainer.composition.recipe)
-        if told := told_of_extension(self._train.schedule, self.trainer.schedule_steps, self._train.steps):
+        if told := told_of_extension(self._train, self.trainer.schedule_steps):
             self.trainer.say(told)
 
     def _loop(self) -> Outcome:

@@ -28,7 +28,7 @@ class Optimizers(Mapping[str, torch.optim.Optimizer]):
     def __init__(self, training: Training, layers: Mapping[str, Sequence[Layer]], capturable: bool = False) -> None:
         _refuse_unknown(training.optimizers, layers)
         _refuse_empty(layers)
-        self._schedule = training.train.schedule
+        self._train = training.train
         self._optimizers = {name: training.build(name, each, capturable) for name, each in layers.items()}
         self._rates = {name: [float(g["lr"]) for g in each.param_groups] for name, each in self._optimizers.items()}
         self.rate_factor = 1.0
@@ -45,9 +45,10 @@ class Optimizers(Mapping[str, torch.optim.Optimizer]):
 
     def set_rates(self, iteration: int, steps: int) -> None:
         """Sets the rates to what they are at an iteration, of so many until the schedule's end."""
-        if self._schedule == "constant" and self.rate_factor == 1.0:
+        train = self._train
+        if train.schedule == "constant" and self.rate_factor == 1.0:
             return
-        share = self.rate_factor * factor(self._schedule, iteration, steps)
+        share = self.rate_factor * factor(train.schedule, iteration, steps, train.schedule_from)
         for name, optimizer in self._optimizers.items():
             for group, rate in zip(optimizer.param_groups, self._rates[name], strict=True):
                 if isinstance(group["lr"], Tensor):

@@ -38,6 +38,7 @@ class Train:
         Literal["constant", "linear", "cosine"], Setting("how the learning rates fall, to zero at the end")
     ] = "constant"
     schedule_steps: Annotated[int, Setting("iterations until the rates are at their end; 0 for steps", ge=0)] = 0
+    schedule_from: Annotated[float, Setting("share of those after which the rates begin to fall", ge=0, lt=1)] = 0.0
     average: Annotated[float, Setting("decay of the averaged generator; 0 for none", ge=0, lt=1)] = 0.999
     precision: Annotated[Literal["32", "bf16"], Setting("arithmetic of the networks")] = "32"
     penalty_precision: Annotated[
@@ -205,24 +206,29 @@ def _like(own: Any, value: Any, key: str) -> Any:
     return own.copy_(value)
 
 
-def factor(schedule: str, step: int, steps: int) -> float:
+def factor(schedule: str, step: int, steps: int, begin: float = 0.0) -> float:
     """What the learning rates are multiplied by at an iteration: 1 at the first, near 0 at the last unless constant.
 
-    Beyond the last, as in a run that was extended, it stays what it was there.
+    They begin to fall after the share `begin` of all steps. Beyond the last, as in a run that was extended, it stays
+    what it was there.
+
+    >>> [factor("linear", step, 8, begin=0.5) for step in (0, 4, 6, 7)]
+    [1.0, 1.0, 0.5, 0.25]
     """
-    progress = min(step, steps - 1) / steps
+    progress = max(0.0, min(step, steps - 1) - begin * steps) / (steps - begin * steps)
     if schedule == "linear":
         return 1.0 - progress
     return 0.5 * (1.0 + math.cos(math.pi * progress)) if schedule == "cosine" else 1.0
 
 
-def told_of_extension(schedule: str, until: int, steps: int) -> str | None:
+def told_of_extension(train: Train, until: int) -> str | None:
     """What to say where steps are beyond the schedule's end, at rates that teach little; None where they are not."""
-    if schedule == "constant" or steps <= until:
+    if train.schedule == "constant" or train.steps <= until:
         return None
+    last = factor(train.schedule, until, until, train.schedule_from)
     return (
-        f"the learning rates of this run fell until step {until} (train.schedule={schedule}); the further steps, to "
-        f"{steps}, are at {factor(schedule, until, until):.2g} times the first rates, and change little. A new run "
+        f"the learning rates of this run fell until step {until} (train.schedule={train.schedule}); the further steps, "
+        f"to {train.steps}, are at {last:.2g} times the first rates, and change little. A new run "
         "goes on from its weights with rates of its own: zoo train ... --init-from RUN. One that is to be extended "
         "later gets --set train.schedule_steps=N when it begins."
     )
