@@ -30,8 +30,9 @@ import zoo
 from zoo.api import compose_table
 from zoo.errors import BadRun, Diverged, IncompatibleParts
 from zoo.folder import Folder
+from zoo.layering import layered
 from zoo.measuring import evaluate, evidence_of
-from zoo.recipe import Table, layered, named_table, normalized
+from zoo.recipe import Table, named_table, normalized
 from zoo.run import Run
 from zoo.trainer import Trainer
 

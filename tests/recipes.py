@@ -54,7 +54,7 @@ def values(kind, setting, default):
         high = min(low + 8, *(bound for bound in (setting.le, setting.lt) if bound is not None), math.inf)
         return rarely(st.just(HUGE), st.integers(int(low), int(high)))
     if kind is float:
-        return st.one_of(st.just(default or 1.0), floats(setting))
+        return st.one_of(st.just(default if default or setting.broken_bound(1.0) else 1.0), floats(setting))
     return st.booleans() if kind is bool else st.just(default) if kind is str else st.nothing()
 
 

@@ -18,8 +18,9 @@ import zoo
 from zoo.api import compose_table
 from zoo.devices import built
 from zoo.errors import BadData, BadRecipe, Diverged, OutOfMemory, UsageError
+from zoo.layering import assign, parse_assignment
 from zoo.plugins import installed
-from zoo.recipe import KEYS, assign, normalized, parse_assignment, read_table
+from zoo.recipe import KEYS, normalized, read_table
 from zoo.resolve import Components
 from zoo.toml import loads
 from zoo.trainer import Trainer

@@ -7,8 +7,9 @@ import tomli_w
 
 from zoo.api import compose_table
 from zoo.errors import BadRecipe, UnknownName, UsageError
+from zoo.layering import assign, for_kinds, layered, parse_assignment
 from zoo.plugins import installed
-from zoo.recipe import Choice, Recipe, assign, for_kinds, layered, normalized, parse_assignment, read_table
+from zoo.recipe import Choice, Recipe, normalized, read_table
 from zoo.resolve import Components
 
 FULL = """

@@ -18,9 +18,10 @@ from zoo import Distance
 from zoo.api import compose_table
 from zoo.devices import seeded
 from zoo.errors import IncompatibleParts, ProcessesDiffer, RunExists
+from zoo.layering import layered
 from zoo.normalising import normalise_together
 from zoo.processes import Agreement, Group
-from zoo.recipe import layered, normalized
+from zoo.recipe import normalized
 from zoo.trainer import Trainer, flattened
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -21,10 +21,11 @@ from zoo.fit import Fit, Outcome, Row
 from zoo.folder import Folder, Onlooker
 from zoo.index import Entry
 from zoo.inheriting import inherit
+from zoo.layering import layered
 from zoo.plugins import Plugins, installed
 from zoo.processes import Group
 from zoo.profiling import refuse_short
-from zoo.recipe import Recipe, Table, layered, named_table, normalized
+from zoo.recipe import Recipe, Table, named_table, normalized
 from zoo.resolve import GIVEN, Assignments, Components, split_given
 from zoo.run import Run, load, load_weights, rebuild
 from zoo.settings import context_of, resolve

@@ -14,6 +14,7 @@ from zoo.backbones import Backbone
 from zoo.components import Dataset, LipschitzConstraint, Objective
 from zoo.devices import built
 from zoo.errors import BadData, BadRecipe, BadSetting, BrokenPlugin
+from zoo.layering import assign, for_kinds, layered
 from zoo.metrics import Metric
 from zoo.plugins import Plugins
 from zoo.procedures import About, Procedure, Want
@@ -28,9 +29,6 @@ from zoo.recipe import (
     Choice,
     Recipe,
     Table,
-    assign,
-    for_kinds,
-    layered,
     normalized,
 )
 from zoo.settings import SettingSpec, context_of, resolve, settings_of

@@ -12,7 +12,7 @@ import click
 
 from zoo.cli.tables import as_json, print_json, print_table, print_wide
 from zoo.errors import INTERRUPTED
-from zoo.recipe import parse_assignment
+from zoo.layering import parse_assignment
 
 if TYPE_CHECKING:
     from zoo.comparing.place import Place

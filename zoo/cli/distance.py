@@ -92,8 +92,8 @@ def _by_metric(by: str, pair: Sequence[Sample], options: dict[str, Any]) -> tupl
 
 def _neural(variant: str, pair: Sequence[Sample], options: dict[str, Any]) -> tuple[list[Figure], dict[str, Any]]:
     from zoo.errors import UsageError
+    from zoo.layering import parse_assignment
     from zoo.neural.distance import neural_distance
-    from zoo.recipe import parse_assignment
 
     if not variant:
         raise UsageError("say which variant's critic is to measure: --by neural:VARIANT (zoo list variant).")

@@ -71,8 +71,9 @@ def evaluate(run: Path, json_: bool, **options: Any) -> None:
 
 def made_metrics(names: Iterable[str], assignments: Iterable[str]) -> dict[str, Any]:
     """The metrics that are asked for, or all that are installed, by what they are asked for as."""
+    from zoo.layering import parse_assignment
     from zoo.plugins import installed
-    from zoo.recipe import Choice, choice_table, parse_assignment
+    from zoo.recipe import Choice, choice_table
     from zoo.resolve import Components
 
     components = Components(installed())

@@ -11,7 +11,8 @@ import click
 
 from zoo.cli.tables import as_json, print_json, print_table
 from zoo.errors import INTERRUPTED, UsageError
-from zoo.recipe import DOWNLOAD, parse_assignment
+from zoo.layering import parse_assignment
+from zoo.recipe import DOWNLOAD
 
 if TYPE_CHECKING:
     from zoo.tuning.result import Result

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.tables import as_json, print_json, print_table
-from zoo.recipe import DOWNLOAD, parse_assignment
+from zoo.layering import parse_assignment
+from zoo.recipe import DOWNLOAD
 
 if TYPE_CHECKING:
     from zoo.tuning.study import LayerFigures, Study

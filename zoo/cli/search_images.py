@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from zoo.cli.tables import as_json, print_json, print_table
-from zoo.recipe import parse_assignment
+from zoo.layering import parse_assignment
 
 
 @click.command("search-images")

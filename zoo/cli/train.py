@@ -14,7 +14,8 @@ from click.core import ParameterSource
 
 from zoo.cli.tables import print_json, print_table
 from zoo.errors import INTERRUPTED, UsageError
-from zoo.recipe import DOWNLOAD, Table, layered, named_table, normalized, parse_assignment
+from zoo.layering import layered, parse_assignment
+from zoo.recipe import DOWNLOAD, Table, named_table, normalized
 
 RESUMABLE = {
     *("--resume", "--steps", "--on-divergence", "--download", "--device", "--plugin", "--profile", "--quiet", "--json")

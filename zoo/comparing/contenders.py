@@ -14,10 +14,11 @@ from zoo.compose import Composition, compose
 from zoo.devices import resolve_device
 from zoo.errors import UsageError
 from zoo.folder import Folder
+from zoo.layering import layered
 from zoo.measuring import backbone_of, evidence_of, real_evidence
 from zoo.metrics import Evidence
 from zoo.plugins import Plugins
-from zoo.recipe import Choice, Recipe, Table, layered, named_table, normalized
+from zoo.recipe import Choice, Recipe, Table, named_table, normalized
 from zoo.resolve import Assignments, Components
 from zoo.run import load
 

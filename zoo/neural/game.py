@@ -16,10 +16,11 @@ from zoo.components import ArrayDataset, Distance, Generator, is_conditional
 from zoo.compose import Composition, compose
 from zoo.draws import Draws
 from zoo.errors import BrokenPlugin, IncompatibleParts, UsageError, ZooError
+from zoo.layering import layered
 from zoo.neural.pair import Pair
 from zoo.plugins import Plugins
 from zoo.procedures import Phase
-from zoo.recipe import Choice, Recipe, Table, layered, named_table, normalized
+from zoo.recipe import Choice, Recipe, Table, named_table, normalized
 from zoo.resolve import Assignments, Components
 from zoo.training import Training
 

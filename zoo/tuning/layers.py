@@ -16,8 +16,9 @@ from zoo.draws import Draws
 from zoo.errors import BadData, BadRun, IncompatibleParts, UsageError
 from zoo.fingerprints import CONTENT, fingerprint
 from zoo.folder import Folder
+from zoo.layering import assign
 from zoo.plugins import installed
-from zoo.recipe import Choice, assign, choice_table
+from zoo.recipe import Choice, choice_table
 from zoo.resolve import GIVEN as GIVEN_IN_PYTHON
 from zoo.resolve import Assignments, Components, given_choice
 from zoo.run import Run

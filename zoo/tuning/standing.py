@@ -14,8 +14,9 @@ from zoo.compose import compose
 from zoo.devices import resolve_device, seeded
 from zoo.errors import BadRun, UsageError
 from zoo.inheriting import inherit
+from zoo.layering import assign
 from zoo.plugins import installed
-from zoo.recipe import PRETRAINED, Choice, assign, choice_table, normalized
+from zoo.recipe import PRETRAINED, Choice, choice_table, normalized
 from zoo.resolve import Assignments, Components
 from zoo.run import Run, load
 from zoo.tuning.supervised import PART

@@ -22,8 +22,9 @@ from zoo.comparing.results import Contender
 from zoo.comparing.run import Way, carry_out
 from zoo.components import Dataset
 from zoo.errors import BadData, BadSetting, UsageError
+from zoo.layering import assign
 from zoo.plugins import installed
-from zoo.recipe import Choice, Recipe, Table, assign, normalized
+from zoo.recipe import Choice, Recipe, Table, normalized
 from zoo.resolve import Assignments, Components
 from zoo.tuning.amounts import ALL, SCRATCH, Study, label_of, study_of, write_study
 from zoo.tuning.splits import Split

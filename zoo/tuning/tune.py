@@ -14,9 +14,10 @@ from zoo.compose import Composition
 from zoo.devices import joined
 from zoo.errors import BadRun, UsageError
 from zoo.folder import Folder
+from zoo.layering import layered
 from zoo.plugins import Plugins, installed
 from zoo.procedures import Procedure
-from zoo.recipe import CHECKPOINT, PRETRAINED, Choice, Table, layered, normalized
+from zoo.recipe import CHECKPOINT, PRETRAINED, Choice, Table, normalized
 from zoo.resolve import Assignments, Components
 from zoo.run import Run, load
 from zoo.tuning.supervised import PART, Supervised
