@@ -154,6 +154,7 @@ def _table(plan: Plan, dataset: ArrayDataset, seed: int) -> Table:
         "batch_size": min(BATCH, len(dataset.samples)),
         "optimizer": {"name": "Adam", "lr": RATES[dataset.kind], "betas": [0.0, 0.9]},
         "schedule": "linear",
+        "schedule_from": 0.0,
         "average": 0.0,
         "augment": [],
         "flip": False,
@@ -194,12 +195,13 @@ def _not_alone(composition: Composition) -> str:
 
 
 def estimating_variants(plugins: Plugins) -> list[str]:
-    """The installed variants whose distance has an estimate; what is broken is left out."""
+    """The installed variants for any data whose distance has an estimate; what is broken is left out."""
     names = []
     for entry in plugins.index.select("variant"):
         with contextlib.suppress(ZooError):
-            distance = normalized(plugins.load(entry).table).get("distance")
-            if distance and getattr(plugins.component("distance", distance["name"]), "estimates", ""):
+            variant = plugins.load(entry)
+            distance = normalized(variant.table).get("distance")
+            if not variant.data and distance and getattr(plugins.component("distance", distance["name"]), "estimates", ""):
                 names.append(entry.name)
     return names
 
