@@ -1,10 +1,11 @@
 """Tables and pictures of every variant side by side, from comparisons that `zoo compare` has made.
 
-Usage: python benchmarks/collection.py FOLDER... [--galleries FOLDER]
+Usage: python benchmarks/collection.py FOLDER... [--galleries FOLDER] [--renew]
 
 Each FOLDER is a comparison's. Its figures go to docs/results/collection-DATASET.json, from which docs/variants.md is
 generated, and a table between the marks of its data set in docs/results. A gallery has samples of each variant's best
-seed, the best variant first.
+seed, the best variant first. With --renew the rows of a comparison's variants replace those of the same names, and the
+others stay: for a variant that has changed since.
 """
 
 from __future__ import annotations
@@ -84,6 +85,21 @@ def _row(comparison: Comparison, label: str, steps: int, keys: Sequence[str]) ->
 def _range(values: Sequence[float | None]) -> list[float] | None:
     known = [value for value in values if value is not None and math.isfinite(value)]
     return [float(f"{each:.4g}") for each in (median(known), min(known), max(known))] if known else None
+
+
+def renewed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """An older result with the rows of a newer one, whose command stands behind the older one's.
+
+    Raises:
+        ValueError: They have other budgets, seeds, numbers of samples or figures, so that rows cannot be compared.
+    """
+    for key in ("dataset", "budget", "seeds", "samples", "main"):
+        if old[key] != new[key]:
+            raise ValueError(f"the {key} of the two comparisons differ: {old[key]} and {new[key]}.")
+    if list(old["floors"]) != list(new["floors"]):
+        raise ValueError("the two comparisons have other figures.")
+    command = f"{old['command']}\n# since then, in the place of their rows:\n{new['command']}"
+    return {**old, "command": command, "variants": {**old["variants"], **new["variants"]}}
 
 
 def table(found: Mapping[str, Any]) -> Iterator[str]:
@@ -169,6 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--galleries", type=Path, metavar="FOLDER")
+    parser.add_argument("--renew", action="store_true")
     options = parser.parse_args()
     for folder in options.folders:
         comparison = Place(folder).read()
@@ -176,6 +193,8 @@ def main() -> None:
             parser.error(f"{folder} is no folder of a comparison; zoo compare makes one.")
         found = condensed(comparison)
         target = RESULTS / f"collection-{found['dataset']}.json"
+        if options.renew:
+            found = renewed(json.loads(target.read_text(encoding="utf-8")), found)
         write_whole(target, (json.dumps(found, indent=1) + "\n").encode())
         write_table(found)
         if options.galleries:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,17 @@ def test_a_document_without_marks_is_refused(comparison, monkeypatch, tmp_path):
     monkeypatch.setattr(collection, "RESULTS", tmp_path)
     with pytest.raises(ValueError, match="begin of benchmarks/collection"):
         collection.write_table(collection.condensed(comparison))
+
+
+def test_rows_of_a_later_comparison_replace_those_before(comparison):
+    old = collection.condensed(comparison)
+    later = replace(
+        comparison, contenders=comparison.contenders[2:], cells=(cell("poor", 0, 8.0, 0.5),), command="zoo compare poor"
+    )
+    found = collection.renewed(old, collection.condensed(later))
+    assert found["variants"]["poor"]["figures"]["mode-coverage modes"] == [8.0, 8.0, 8.0]
+    assert found["variants"]["good"] == old["variants"]["good"]
+    assert found["command"].splitlines()[-1] == "zoo compare poor"
+    other = collection.condensed(replace(later, budget=Budget("seconds", 30)))
+    with pytest.raises(ValueError, match="the budget of the two comparisons differ"):
+        collection.renewed(old, other)
