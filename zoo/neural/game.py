@@ -201,7 +201,9 @@ def estimating_variants(plugins: Plugins) -> list[str]:
         with contextlib.suppress(ZooError):
             variant = plugins.load(entry)
             distance = normalized(variant.table).get("distance")
-            if not variant.data and distance and getattr(plugins.component("distance", distance["name"]), "estimates", ""):
+            if variant.data or not distance:
+                continue
+            if getattr(plugins.component("distance", distance["name"]), "estimates", ""):
                 names.append(entry.name)
     return names
 
