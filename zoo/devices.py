@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.convolutions import RoundedConvolutions
-from zoo.errors import BadSetting, NoDevice, OutOfMemory
+from zoo.errors import NoDevice
 from zoo.processes import ALONE, Group, join, launched
 from zoo.samples import Scores
 
@@ -135,27 +135,6 @@ def too_large(error: BaseException) -> bool:
         "Overflow when unpacking",
     )
     return isinstance(error, (RuntimeError, TypeError)) and any(each in str(error) for each in words)
-
-
-@contextlib.contextmanager
-def built(what: str) -> Iterator[None]:
-    """Says what it is that cannot be built.
-
-    Raises:
-        OutOfMemory: It does not fit in memory.
-        BadSetting: Its code, or torch, refuses what it is built from.
-    """
-    try:
-        yield
-    except (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as error:
-        cause = (str(error) or type(error).__name__).splitlines()[0]
-        if too_large(error):
-            raise OutOfMemory(
-                f"{what} is too large for the memory that there is; lower its settings ({cause})."
-            ) from error
-        if isinstance(error, TypeError):
-            raise
-        raise BadSetting(f"{what} cannot be made with its settings: {type(error).__name__}: {cause}") from error
 
 
 def _as_float32(result: Any) -> Any:

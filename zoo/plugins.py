@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,10 +19,43 @@ from zoo.errors import BrokenPlugin, UnknownName, UsageError, ZooError
 from zoo.hookspecs import HOOKS, PROJECT
 from zoo.index import Entry, Index
 from zoo.shield import shield
+from zoo.variants import Variant
 from zoo.watching import trace_calls, watched
 
 LOCAL = "(local file)"
 """What stands for the version of a plugin that is a file."""
+
+
+@dataclass
+class Author:
+    """Whose code a module is.
+
+    Attributes:
+        entry: A component of the plugin.
+        offered: What its modules offer, by what a message calls it.
+    """
+
+    entry: Entry
+    offered: dict[str, Any] = field(default_factory=dict)
+
+    def name_of(self, own: str) -> str:
+        """What a class or function is called as a component, such as `distance 'squares'`; or its own name."""
+        return next((name for name, made in self.offered.items() if getattr(made, "__qualname__", "") == own), own)
+
+
+_AUTHORS: dict[str, Author] = {}
+
+
+def author_of(module: str) -> Author | None:
+    """Whose code a module is, if it belongs to a plugin that this process has loaded."""
+    return _AUTHORS.get(_root(module))
+
+
+def way_out(entry: Entry) -> str:
+    """What to do about a plugin that does not work."""
+    if entry.version == LOCAL:
+        return "Correct the file."
+    return f"If you are its author, correct it; else update it, report it, or put it aside: zoo disable {entry.dist}."
 
 
 class Plugins:
@@ -60,6 +94,8 @@ class Plugins:
                 f"{'' if offered else f' (is the function marked with @zoo.hookimpl, and called {entry.hook}?)'}; "
                 "else report it.",
             )
+        if fault := _misoffered(entry.hook, entry.name, offered[entry.name]):
+            raise self._broken(entry, fault, way_out(entry))
         return offered[entry.name]
 
     def add_file(self, path: Path) -> None:
@@ -95,6 +131,7 @@ class Plugins:
             load = functools.partial(importlib.import_module, entry.module)
             module = self._files.get(entry.module) or self._import(entry, load)
             self._offered[self._home(entry)] = self._call_hooks(entry, module)
+            _note_author(entry, self._offered[self._home(entry)])
         return self._offered[self._home(entry)]
 
     def _call_hooks(self, entry: Entry, module: ModuleType) -> dict[str, Mapping[str, Any]]:
@@ -137,6 +174,30 @@ class Plugins:
         general = "Correct the file." if entry.version == LOCAL else general
         remedy = remedy or general
         return BrokenPlugin(f"plugin {entry.dist} {entry.version} is broken: {cause}. {remedy}")
+
+
+def _misoffered(hook: str, name: str, offered: Any) -> str:
+    """What is wrong with what a hook offers under a name, before it is called; empty if nothing is."""
+    kind = type(offered).__name__
+    if hook == "variant":
+        return "" if isinstance(offered, Variant) else f"the variant '{name}' is a {kind}, and not a zoo.Variant"
+    torch = sys.modules.get("torch")  # Whoever offers a network has imported it.
+    if callable(offered) and not (torch and isinstance(offered, torch.nn.Module)):
+        return ""
+    return f"the hook {hook} offers a {kind} as '{name}', and not what makes one: give the class itself, without ()"
+
+
+def _root(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _note_author(entry: Entry, hooks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Notes whose the modules beside this one are; those of the core are nobody's plugin."""
+    if _root(entry.module) != PROJECT:
+        author = author_of(entry.module)
+        if author is None or author.entry.dist != entry.dist:
+            author = _AUTHORS[_root(entry.module)] = Author(entry)
+        author.offered |= {f"{hook} '{name}'": made for hook, each in hooks.items() for name, made in each.items()}
 
 
 def _import_file(name: str, path: Path) -> ModuleType:

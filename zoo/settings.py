@@ -134,7 +134,11 @@ def _spec(factory: Callable[..., Any], name: str, parameter: inspect.Parameter, 
 
 def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
     target = factory.__init__ if inspect.isclass(factory) else factory
-    return typing.get_type_hints(target, include_extras=True)
+    try:
+        return typing.get_type_hints(target, include_extras=True)
+    except (NameError, TypeError, SyntaxError) as error:
+        label = getattr(factory, "__qualname__", repr(factory))
+        raise BrokenPlugin(f"a type in the signature of {label} cannot be read: {error}.") from error
 
 
 def _legal(kind: Any) -> bool:

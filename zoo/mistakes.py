@@ -1,0 +1,184 @@
+"""A mistake in the code of a plugin, told as one error: whose it is, what is wrong, and the author's own line."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import difflib
+import inspect
+import linecache
+import sys
+import traceback
+from collections.abc import Iterator
+from traceback import FrameSummary
+from types import FrameType
+from typing import Any, TypeAlias
+
+from zoo.devices import too_large
+from zoo.errors import BadSetting, BrokenPlugin, OutOfMemory, ZooError
+from zoo.plugins import author_of, way_out
+from zoo.watching import TRACE
+
+LONGEST = 400
+"""Characters of an exception's message that are told."""
+WHOLE = f"{TRACE}=1 shows the whole traceback."
+Raised: TypeAlias = tuple[FrameType, FrameSummary]
+"""Where an exception came through: the frame, and its line."""
+
+
+@contextlib.contextmanager
+def mistakes_told() -> Iterator[None]:
+    """Turns an exception of a plugin's code into one error, whose cause it is; everything else passes through.
+
+    It stands around whatever builds and trains as a whole: nothing in a training loop pays for it.
+
+    Raises:
+        BrokenPlugin: The code of a plugin raised something, or torch and the zoo did so on an object of its own.
+    """
+    try:
+        yield
+    except Exception as error:
+        told = mistake(error)
+        if told is None:
+            raise
+        raise told from error
+
+
+@contextlib.contextmanager
+def built(what: str) -> Iterator[None]:
+    """Says what it is that cannot be built.
+
+    Raises:
+        OutOfMemory: It does not fit in memory.
+        BadSetting: Its code, or torch, refuses what it is built from.
+    """
+    try:
+        yield
+    except (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        cause = (str(error) or type(error).__name__).splitlines()[0]
+        if too_large(error):
+            raise OutOfMemory(
+                f"{what} is too large for the memory that there is; lower its settings ({cause})."
+            ) from error
+        if isinstance(error, TypeError):
+            raise
+        raise BadSetting(
+            f"{what} cannot be made with its settings: {type(error).__name__}: {cause}{place(error)}"
+        ) from error
+
+
+def mistake(error: Exception) -> BrokenPlugin | None:
+    """What a user is told of an exception; None if it is the zoo's own, of no plugin, or one of too little memory."""
+    if isinstance(error, (ZooError, BrokenPipeError)) or too_large(error):
+        return None
+    frames = _frames(error)
+    blamed = _innermost(frames)
+    if blamed is not None:
+        frame, line = blamed
+        return _told(_module(frame), _owner(frame), f"{_said(error)}{_near(error, frame)}", _shown(line), WHOLE)
+    own = _object(frames)
+    return None if own is None else _told(own.__module__, own.__qualname__, _said(error), line_of(own), WHOLE)
+
+
+def broken(part: Any, cause: str, method: str = "") -> BrokenPlugin:
+    """What is wrong with a component, in words.
+
+    Args:
+        part: The component, or the class or function that makes it.
+        cause: What is wrong, and what to do.
+        method: The method that it is in; the whole class if empty.
+    """
+    own = part if hasattr(part, "__qualname__") else type(part)
+    return _told(own.__module__, own.__qualname__, cause, line_of(_in_own_code(own, method)))
+
+
+def line_of(made: Any) -> str:
+    """Where a class or a function is defined, as a traceback shows it; empty if there is no file of it."""
+    try:
+        file, (_, number) = inspect.getsourcefile(made) or "", inspect.getsourcelines(made)
+    except (OSError, TypeError):
+        return ""
+    return _shown(FrameSummary(file, number, made.__qualname__, line=linecache.getline(file, number)))
+
+
+def place(error: BaseException) -> str:
+    """The line of a plugin's code that raised an exception, to stand below a message; empty if none did."""
+    blamed = _innermost(_frames(error))
+    return "" if blamed is None else f"\n{_shown(blamed[1])}"
+
+
+def _told(module: str, own: str, cause: str, line: str, further: str = "") -> BrokenPlugin:
+    author = author_of(module)
+    if author is None:
+        return BrokenPlugin("\n".join(filter(None, [f"{own}: {cause}", line])))
+    text = f"plugin {author.entry.dist} {author.entry.version} is broken: {author.name_of(own)}: {cause}"
+    return BrokenPlugin("\n".join(filter(None, [text, line, f"{way_out(author.entry)} {further}".strip()])))
+
+
+def _in_own_code(own: Any, method: str) -> Any:
+    """A method, where it is not a library's that is inherited; else the class."""
+    made = getattr(own, method, None)
+    return made if inspect.isfunction(made) and not _is_library(made.__module__, made.__code__.co_filename) else own
+
+
+def _frames(error: BaseException) -> list[Raised]:
+    """Where an exception came through, the innermost place first."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    lines = traceback.extract_tb(error.__traceback__)
+    for frame, line in zip(frames, lines, strict=True):
+        line.name = frame.f_code.co_qualname
+    return list(zip(frames, lines, strict=True))[::-1]
+
+
+def _innermost(frames: list[Raised]) -> Raised | None:
+    """The last place in somebody's own code, if that is a plugin's; a library's is whose that called it."""
+    own = next((each for each in frames if not _is_library(_module(each[0]), each[1].filename)), None)
+    return own if own is not None and author_of(_module(own[0])) is not None else None
+
+
+def _object(frames: list[Raised]) -> type | None:
+    """The class of a plugin's object on which torch or the zoo failed; None where code of somebody else took part."""
+    if not all(_is_library(_module(frame), line.filename) for frame, line in frames):
+        return None
+    owners = (type(frame.f_locals.get("self")) for frame, _ in frames)
+    return next((own for own in owners if author_of(own.__module__) is not None), None)
+
+
+def _owner(frame: FrameType) -> str:
+    """Whose method a frame is of; the function itself if it is nobody's."""
+    own = type(frame.f_locals.get("self"))
+    return own.__qualname__ if author_of(own.__module__) else frame.f_code.co_qualname.partition(".")[0]
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
+
+
+def _is_library(module: str, file: str) -> bool:
+    if file.startswith("<") or author_of(module) is not None:
+        return file.startswith("<")
+    root = module.partition(".")[0]
+    return root in {"zoo", *sys.stdlib_module_names} or "site-packages" in file or "dist-packages" in file
+
+
+def _said(error: Exception) -> str:
+    first = (str(error).strip().splitlines() or [""])[0][:LONGEST]
+    said = f"{type(error).__name__}: {first}".rstrip(": ")
+    return said if said.endswith((".", "!", "?")) else f"{said}."
+
+
+def _near(error: Exception, frame: FrameType) -> str:
+    """Names like one that is not there; Python itself knows them only where it prints a traceback."""
+    name, known = str(getattr(error, "name", "")), set[str]()
+    with contextlib.suppress(Exception):  # An object that was not initialised does not know its attributes.
+        if isinstance(error, AttributeError):
+            known = set(dir(error.obj))
+        elif isinstance(error, NameError):
+            known = {*frame.f_locals, *frame.f_globals, *dir(builtins)}
+    public = {each for each in known if each != name and not each.startswith("_")}
+    near = difflib.get_close_matches(name, sorted(public), n=1, cutoff=0.7)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def _shown(line: FrameSummary) -> str:
+    return "".join(traceback.StackSummary.from_list([line]).format()).rstrip()
