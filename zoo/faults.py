@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from zoo.backbones import Backbone
 from zoo.components import ArrayDataset, Dataset, Distance, Generator, LipschitzConstraint, Objective
+from zoo.errors import BrokenPlugin
 from zoo.metrics import Metric
 from zoo.mistakes import broken
 from zoo.procedures import About, Parts, Phase, Procedure, Want
+from zoo.settings import settings_of
 
 BASES: Mapping[str, type] = {
     "backbone": Backbone,
@@ -46,12 +48,26 @@ NETWORKS = ("backbone", "critic", "generator", "network")
 
 
 def refuse_unmade(hook: str, factory: Callable[..., Any]) -> None:
-    """Raises BrokenPlugin for a class that is none of its hook's, or cannot be made since methods are missing."""
+    """Raises BrokenPlugin for a class that is none of its hook's, lacks methods, or has settings of no legal type."""
     if inspect.isclass(factory) and not issubclass(factory, BASES[hook]):
         raise broken(factory, _no_subclass(hook))
+    try:
+        settings_of(factory)
+    except BrokenPlugin as error:
+        raise broken(factory, str(error), "__init__") from error
     missing = sorted(getattr(factory, "__abstractmethods__", ())) if inspect.isabstract(factory) else []
     if missing:
         raise broken(factory, f"it defines no {' and no '.join(missing)}.{_like(factory, missing)}")
+
+
+def refuse_foreign_context(hook: str, factory: Any, wanted: Sequence[str], given: Sequence[str]) -> None:
+    """Raises BrokenPlugin for an ordinary parameter of a factory that the core has nothing for."""
+    for name in wanted:
+        if name not in given:
+            near = difflib.get_close_matches(name, given, n=1)
+            known = f"Did you mean {near[0]}?" if near else f"It gives {', '.join(sorted(given)) or 'nothing'}."
+            text = f"it wants '{name}', which the core does not give to a {hook}. {known} Settings stand behind a *."
+            raise broken(factory, text, "__init__")
 
 
 def refuse_faulty(hook: str, part: Any) -> None:

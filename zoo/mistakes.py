@@ -6,24 +6,20 @@ import builtins
 import contextlib
 import difflib
 import inspect
-import linecache
 import sys
-import traceback
 from collections.abc import Iterator
-from traceback import FrameSummary
 from types import FrameType
-from typing import Any, TypeAlias
+from typing import Any
 
 from zoo.devices import too_large
 from zoo.errors import BadSetting, BrokenPlugin, OutOfMemory, ZooError
+from zoo.frames import Raised, frames_of, line_of, module_of, root_of, shown
 from zoo.plugins import author_of, way_out
 from zoo.watching import TRACE
 
 LONGEST = 400
 """Characters of an exception's message that are told."""
 WHOLE = f"{TRACE}=1 shows the whole traceback."
-Raised: TypeAlias = tuple[FrameType, FrameSummary]
-"""Where an exception came through: the frame, and its line."""
 
 
 @contextlib.contextmanager
@@ -71,13 +67,16 @@ def mistake(error: Exception) -> BrokenPlugin | None:
     """What a user is told of an exception; None if it is the zoo's own, of no plugin, or one of too little memory."""
     if isinstance(error, (ZooError, BrokenPipeError)) or too_large(error):
         return None
-    frames = _frames(error)
+    frames = frames_of(error)
     blamed = _innermost(frames)
     if blamed is not None:
         frame, line = blamed
-        return _told(_module(frame), _owner(frame), f"{_said(error)}{_near(error, frame)}", _shown(line), WHOLE)
+        return _told(module_of(frame), _owner(frame), f"{_said(error)}{_near(error, frame)}", shown(line), WHOLE)
     own = _object(frames)
-    return None if own is None else _told(own.__module__, own.__qualname__, _said(error), line_of(own), WHOLE)
+    if own is None:
+        return None
+    called = str(error).partition("(")[0].rpartition(".")[2]  # "Mine.forward() takes 1 positional argument ..."
+    return _told(own.__module__, own.__qualname__, _said(error), line_of(_in_own_code(own, called)), WHOLE)
 
 
 def broken(part: Any, cause: str, method: str = "") -> BrokenPlugin:
@@ -92,19 +91,10 @@ def broken(part: Any, cause: str, method: str = "") -> BrokenPlugin:
     return _told(own.__module__, own.__qualname__, cause, line_of(_in_own_code(own, method)))
 
 
-def line_of(made: Any) -> str:
-    """Where a class or a function is defined, as a traceback shows it; empty if there is no file of it."""
-    try:
-        file, (_, number) = inspect.getsourcefile(made) or "", inspect.getsourcelines(made)
-    except (OSError, TypeError):
-        return ""
-    return _shown(FrameSummary(file, number, made.__qualname__, line=linecache.getline(file, number)))
-
-
 def place(error: BaseException) -> str:
     """The line of a plugin's code that raised an exception, to stand below a message; empty if none did."""
-    blamed = _innermost(_frames(error))
-    return "" if blamed is None else f"\n{_shown(blamed[1])}"
+    blamed = _innermost(frames_of(error))
+    return "" if blamed is None else f"\n{shown(blamed[1])}"
 
 
 def _told(module: str, own: str, cause: str, line: str, further: str = "") -> BrokenPlugin:
@@ -121,24 +111,15 @@ def _in_own_code(own: Any, method: str) -> Any:
     return made if inspect.isfunction(made) and not _is_library(made.__module__, made.__code__.co_filename) else own
 
 
-def _frames(error: BaseException) -> list[Raised]:
-    """Where an exception came through, the innermost place first."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    lines = traceback.extract_tb(error.__traceback__)
-    for frame, line in zip(frames, lines, strict=True):
-        line.name = frame.f_code.co_qualname
-    return list(zip(frames, lines, strict=True))[::-1]
-
-
 def _innermost(frames: list[Raised]) -> Raised | None:
     """The last place in somebody's own code, if that is a plugin's; a library's is whose that called it."""
-    own = next((each for each in frames if not _is_library(_module(each[0]), each[1].filename)), None)
-    return own if own is not None and author_of(_module(own[0])) is not None else None
+    own = next((each for each in frames if not _is_library(module_of(each[0]), each[1].filename)), None)
+    return own if own is not None and author_of(module_of(own[0])) is not None else None
 
 
 def _object(frames: list[Raised]) -> type | None:
     """The class of a plugin's object on which torch or the zoo failed; None where code of somebody else took part."""
-    if not all(_is_library(_module(frame), line.filename) for frame, line in frames):
+    if not all(_is_library(module_of(frame), line.filename) for frame, line in frames):
         return None
     owners = (type(frame.f_locals.get("self")) for frame, _ in frames)
     return next((own for own in owners if author_of(own.__module__) is not None), None)
@@ -150,15 +131,10 @@ def _owner(frame: FrameType) -> str:
     return own.__qualname__ if author_of(own.__module__) else frame.f_code.co_qualname.partition(".")[0]
 
 
-def _module(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__", ""))
-
-
 def _is_library(module: str, file: str) -> bool:
     if file.startswith("<") or author_of(module) is not None:
         return file.startswith("<")
-    root = module.partition(".")[0]
-    return root in {"zoo", *sys.stdlib_module_names} or "site-packages" in file or "dist-packages" in file
+    return root_of(module) in {"zoo", *sys.stdlib_module_names} or "site-packages" in file or "dist-packages" in file
 
 
 def _said(error: Exception) -> str:
@@ -178,7 +154,3 @@ def _near(error: Exception, frame: FrameType) -> str:
     public = {each for each in known if each != name and not each.startswith("_")}
     near = difflib.get_close_matches(name, sorted(public), n=1, cutoff=0.7)
     return f" Did you mean {near[0]}?" if near else ""
-
-
-def _shown(line: FrameSummary) -> str:
-    return "".join(traceback.StackSummary.from_list([line]).format()).rstrip()

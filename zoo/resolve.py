@@ -12,8 +12,8 @@ from torch import nn
 from zoo import __version__
 from zoo.backbones import Backbone
 from zoo.components import Dataset, LipschitzConstraint, Objective
-from zoo.errors import BadData, BadRecipe, BadSetting, BrokenPlugin
-from zoo.faults import refuse_faulty, refuse_unmade, wants_of
+from zoo.errors import BadData, BadRecipe, BadSetting
+from zoo.faults import refuse_faulty, refuse_foreign_context, refuse_unmade, wants_of
 from zoo.metrics import Metric
 from zoo.mistakes import built
 from zoo.plugins import Plugins
@@ -70,9 +70,7 @@ class Components:
         """
         factory = self._factory(hook, choice.name)
         wanted = context_of(factory)
-        for name in wanted:
-            if name not in context:
-                raise BrokenPlugin(f"{hook} '{choice.name}' wants '{name}', which the core does not give to a {hook}.")
+        refuse_foreign_context(hook, factory, wanted, list(context))
         with built(f"{hook} '{choice.name}'"):
             part = factory(*(context[name] for name in wanted), **choice.settings)
         refuse_faulty(hook, part)

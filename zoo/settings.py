@@ -98,7 +98,8 @@ def resolve(factory: Callable[..., Any], given: Mapping[str, Any], where: str) -
     specs = settings_of(factory)
     for name in given:
         if name not in specs:
-            raise UnknownName(f"setting of {where}", name, specs)
+            ordinary = "It is an ordinary parameter, and settings are keyword-only: they stand behind a *."
+            raise UnknownName(f"setting of {where}", name, specs, ordinary if name in context_of(factory) else "")
     return {name: spec.check(given[name], where) if name in given else spec.default for name, spec in specs.items()}
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.batch import Batch
 from zoo.components import Density
@@ -111,9 +111,19 @@ class Trial:
         networks = [self.composition.networks[name] for name in self.phase.trains]
         trained = [p for network in networks for p in network.parameters() if p.requires_grad]
         if not trained:
-            return True  # It is refused where optimisers are made.
+            return self._is_frozen(networks)
         found = torch.autograd.grad(total, trained, allow_unused=True) if total.requires_grad else ()
         return any(gradient is not None for gradient in found)
+
+    def _is_frozen(self, networks: Sequence[nn.Module]) -> bool:
+        """Whether nothing is trained since it is frozen, which is refused where optimisers are made."""
+        for network in networks:
+            if not any(True for _ in network.parameters()):
+                text = (
+                    "it has no parameters; layers are attributes, or in an nn.ModuleList, and not in a list or a dict."
+                )
+                raise broken(network, text, "__init__")
+        return True
 
     def _maker(self, term: str) -> tuple[Any, str]:
         """Whose method gives a term that is no scalar; the procedure's, if nobody else's."""
