@@ -8,13 +8,14 @@ import difflib
 import inspect
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from zoo.authors import author_of, way_out
 from zoo.devices import too_large
 from zoo.errors import BadSetting, BrokenPlugin, OutOfMemory, ZooError
 from zoo.frames import Raised, frames_of, line_of, module_of, root_of, shown
-from zoo.plugins import author_of, way_out
 from zoo.watching import TRACE
 
 LONGEST = 400
@@ -91,6 +92,15 @@ def broken(part: Any, cause: str, method: str = "") -> BrokenPlugin:
     return _told(own.__module__, own.__qualname__, cause, line_of(_in_own_code(own, method)))
 
 
+def in_a_line(error: BaseException) -> str:
+    """An exception in one line, with a name like one that is not there, and the line of a plugin's code."""
+    said, blamed = f"{type(error).__name__}: {error}", _innermost(frames_of(error))
+    if blamed is None:
+        return said
+    frame, line = blamed
+    return f"{said}.{_near(error, frame)} ({Path(line.filename).name}, line {line.lineno})"
+
+
 def place(error: BaseException) -> str:
     """The line of a plugin's code that raised an exception, to stand below a message; empty if none did."""
     blamed = _innermost(frames_of(error))
@@ -143,7 +153,7 @@ def _said(error: Exception) -> str:
     return said if said.endswith((".", "!", "?")) else f"{said}."
 
 
-def _near(error: Exception, frame: FrameType) -> str:
+def _near(error: BaseException, frame: FrameType) -> str:
     """Names like one that is not there; Python itself knows them only where it prints a traceback."""
     name, known = str(getattr(error, "name", "")), set[str]()
     with contextlib.suppress(Exception):  # An object that was not initialised does not know its attributes.

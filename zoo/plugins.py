@@ -8,7 +8,6 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import pluggy
 
 from zoo import hookspecs
+from zoo.authors import LOCAL, note_author, way_out
 from zoo.errors import BrokenPlugin, UnknownName, UsageError, ZooError
 from zoo.frames import frames_of, module_of, root_of, shown
 from zoo.hookspecs import HOOKS, PROJECT
@@ -23,41 +23,6 @@ from zoo.index import Entry, Index
 from zoo.shield import shield
 from zoo.variants import Variant
 from zoo.watching import trace_calls, watched
-
-LOCAL = "(local file)"
-"""What stands for the version of a plugin that is a file."""
-
-
-@dataclass
-class Author:
-    """Whose code a module is.
-
-    Attributes:
-        entry: A component of the plugin.
-        offered: What its modules offer, by what a message calls it.
-    """
-
-    entry: Entry
-    offered: dict[str, Any] = field(default_factory=dict)
-
-    def name_of(self, own: str) -> str:
-        """What a class or function is called as a component, such as `distance 'squares'`; or its own name."""
-        return next((name for name, made in self.offered.items() if getattr(made, "__qualname__", "") == own), own)
-
-
-_AUTHORS: dict[str, Author] = {}
-
-
-def author_of(module: str) -> Author | None:
-    """Whose code a module is, if it belongs to a plugin that this process has loaded."""
-    return _AUTHORS.get(root_of(module))
-
-
-def way_out(entry: Entry) -> str:
-    """What to do about a plugin that does not work."""
-    if entry.version == LOCAL:
-        return "Correct the file."
-    return f"If you are its author, correct it; else update it, report it, or put it aside: zoo disable {entry.dist}."
 
 
 class Plugins:
@@ -135,7 +100,7 @@ class Plugins:
             load = functools.partial(importlib.import_module, entry.module)
             module = self._files.get(entry.module) or self._import(entry, load)
             self._offered[self._home(entry)] = self._call_hooks(entry, module)
-            _note_author(entry, self._offered[self._home(entry)])
+            note_author(entry, self._offered[self._home(entry)])
         return self._offered[self._home(entry)]
 
     def _call_hooks(self, entry: Entry, module: ModuleType) -> dict[str, Mapping[str, Any]]:
@@ -192,15 +157,6 @@ def _misoffered(hook: str, name: str, offered: Any) -> str:
     if callable(offered) and not (torch and isinstance(offered, torch.nn.Module)):
         return ""
     return f"the hook {hook} offers a {kind} as '{name}', and not what makes one: give the class itself, without ()"
-
-
-def _note_author(entry: Entry, hooks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Notes whose the modules beside this one are; those of the core are nobody's plugin."""
-    if root_of(entry.module) != PROJECT:
-        author = author_of(entry.module)
-        if author is None or author.entry.dist != entry.dist:
-            author = _AUTHORS[root_of(entry.module)] = Author(entry)
-        author.offered |= {f"{hook} '{name}'": made for hook, each in hooks.items() for name, made in each.items()}
 
 
 def _import_file(name: str, path: Path) -> ModuleType:

@@ -158,11 +158,10 @@ def _real(composition: Composition, n: int, draws: Draws) -> Real:
     condition = random_condition(composition, n, draws)
     if not isinstance(dataset, Density):
         return torch.tanh(draws.randn(n, *dataset.shape)), condition
-    samples, expected = dataset.sample(n, draws), (n, *dataset.shape)
-    if not isinstance(samples, Tensor) or tuple(samples.shape) != expected or samples.dtype != torch.float32:
-        text = f"sample returns {kind_of(samples)}, and not a tensor {expected} of torch.float32."
-        raise broken(dataset, text, "sample")
-    if samples.device != draws.device:
+    samples, right = dataset.sample(n, draws), kind_of(torch.zeros(n, *dataset.shape))
+    if kind_of(samples) != right:
+        raise broken(dataset, f"sample returns {kind_of(samples)}, and not {right}.", "sample")
+    if samples.device.type != draws.device.type:
         text = f"sample returns a tensor on {samples.device}, and not on {draws.device}, where draws makes them."
         raise broken(dataset, text, "sample")
     if not bool(samples.isfinite().all()):
