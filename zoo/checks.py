@@ -17,7 +17,7 @@ from zoo.errors import BadData, IncompatibleParts
 from zoo.faults import kind_of
 from zoo.mistakes import broken, place
 from zoo.samples import mean_over_patches, tensors, tracked
-from zoo.trial import try_phases
+from zoo.trial import distance_of, not_scalar, try_phases
 
 
 def check(composition: Composition, allow_incompatible: bool = False) -> None:
@@ -175,7 +175,10 @@ def _check_use(composition: Composition) -> None:
     if distance is None:
         return
     losses = [distance.critic_loss(head) for head in _critic_game(composition).heads()]
-    if all(isinstance(loss, Tensor) and not loss.requires_grad for loss in losses):
+    for loss in losses:
+        if wrong := not_scalar(loss):
+            raise broken(distance_of(composition), f"critic_loss returns {wrong}.", "critic_loss")
+    if not any(loss.requires_grad for loss in losses):
         raise IncompatibleParts(
             f"{type(distance).__name__} does not look at the critic's scores, so a critic has nothing to learn; "
             "use --critic none --lipschitz-constraint none."

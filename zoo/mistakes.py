@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import difflib
+import functools
 import inspect
 import sys
 from collections.abc import Iterator
@@ -88,6 +89,7 @@ def broken(part: Any, cause: str, method: str = "") -> BrokenPlugin:
         cause: What is wrong, and what to do.
         method: The method that it is in; the whole class if empty.
     """
+    part = part.func if isinstance(part, functools.partial) else part
     own = part if hasattr(part, "__qualname__") else type(part)
     return _told(own.__module__, own.__qualname__, cause, line_of(_in_own_code(own, method)))
 

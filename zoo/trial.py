@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,7 @@ class Trial:
             raise broken(self.composition.procedure, text, "phases")
         for name, value in terms.items() or [("", None)]:
             if wrong := not_scalar(value):
-                part, method = self._maker(name)
+                part, method = self._maker(name, not_scalar)
                 own = part is self.composition.procedure
                 what = f"the loss of the {self.phase.name} phase" if own else method
                 raise broken(part, f"{what} returns {wrong}: {_way(value)}.", method)
@@ -88,68 +88,76 @@ class Trial:
     @torch.no_grad()
     def refuse_estimate(self) -> None:
         """Raises BrokenPlugin if the distance's estimate is taken in this phase, and is no scalar."""
-        distance = self._distance
+        distance = distance_of(self.composition)
         for head in self.game.heads() if self.phase.estimates and distance is not None else ():
             value = distance.estimate(head)
             if value is not None and not_scalar(value):
                 raise broken(distance, f"estimate returns {not_scalar(value)}.", "estimate")
 
     def refuse_untrained(self, terms: Mapping[str, Tensor]) -> None:
-        """Raises BrokenPlugin if the loss does not depend on what the phase trains."""
-        if self._is_moved(sum(terms.values(), torch.zeros((), device=self.composition.device))):
-            return
+        """Raises BrokenPlugin for a term that does not depend on what the phase trains.
+
+        A penalty need not: there are critics that have nothing to be penalised.
+        """
+        if not self._trained:
+            self._refuse_bare()
+            return  # All is frozen, which is refused where optimisers are made.
+        for name in terms.keys() - self.composition.parts.constraints.keys():
+            if self._is_unmoved(terms[name]):
+                self._refuse_apart()
+                part, method = self._maker(name, self._is_unmoved)
+                text = f"'{name}' of the {self.phase.name} phase has no gradient by what the phase trains"
+                raise broken(part, f"{text}; is something detached, or the wrong thing looked at?", method)
+
+    def _refuse_bare(self) -> None:
+        for name in self.phase.trains:
+            network = self.composition.networks[name]
+            if not any(True for _ in network.parameters()):
+                text = "it has no parameters: layers are attributes, or in an nn.ModuleList, and not in a list."
+                raise broken(network, text, "__init__")
+
+    def _refuse_apart(self) -> None:
+        """What is wrong with the generator is no mistake of a loss."""
         if "generator" in self.phase.trains and not any(each.requires_grad for each in tensors(self.samples.fake)):
             text = "its samples have no gradient by its parameters; is there a detach(), a no_grad() or a rounding?"
             raise broken(self.composition.networks["generator"], text, "forward")
-        text = f"the loss of the {self.phase.name} phase has no gradient by what it trains"
-        if self._distance is None:
-            raise broken(self.composition.procedure, f"{text}.", "phases")
-        why = f"is something detached in {self._moment}, or are other samples or scores looked at?"
-        raise broken(self._distance, f"{text}; {why}", self._moment)
 
-    def _is_moved(self, total: Tensor) -> bool:
-        networks = [self.composition.networks[name] for name in self.phase.trains]
-        trained = [p for network in networks for p in network.parameters() if p.requires_grad]
-        if not trained:
-            return self._is_frozen(networks)
-        found = torch.autograd.grad(total, trained, allow_unused=True) if total.requires_grad else ()
-        return any(gradient is not None for gradient in found)
+    def _is_unmoved(self, value: Any) -> bool:
+        if not value.requires_grad:
+            return True
+        found = torch.autograd.grad(value, self._trained, retain_graph=True, allow_unused=True)
+        return all(gradient is None for gradient in found)
 
-    def _is_frozen(self, networks: Sequence[nn.Module]) -> bool:
-        """Whether nothing is trained since it is frozen, which is refused where optimisers are made."""
-        for network in networks:
-            if not any(True for _ in network.parameters()):
-                text = (
-                    "it has no parameters; layers are attributes, or in an nn.ModuleList, and not in a list or a dict."
-                )
-                raise broken(network, text, "__init__")
-        return True
-
-    def _maker(self, term: str) -> tuple[Any, str]:
-        """Whose method gives a term that is no scalar; the procedure's, if nobody else's."""
-        parts, distance = self.composition.parts, self._distance
+    def _maker(self, term: str, is_wrong: Callable[[Any], object]) -> tuple[Any, str]:
+        """Whose method gives a term that is wrong; the procedure's, if nobody else's."""
+        parts, distance = self.composition.parts, distance_of(self.composition)
         if term in parts.constraints:
             return parts.constraints[term], "penalty"
         if term in parts.objectives:
             return parts.objectives[term], self._moment
-        if distance is not None and any(not_scalar(getattr(distance, self._moment)(h)) for h in self.game.heads()):
+        if distance is not None and any(is_wrong(getattr(distance, self._moment)(h)) for h in self.game.heads()):
             return distance, self._moment
         return self.composition.procedure, "phases"
 
+    @functools.cached_property
+    def _trained(self) -> list[nn.Parameter]:
+        networks = [self.composition.networks[name] for name in self.phase.trains]
+        return [p for network in networks for p in network.parameters() if p.requires_grad]
+
     def _recorder(self, name: str) -> Any:
         """Whose source names a record; the procedure, if nobody's does."""
-        parts = [self._distance, *self.composition.parts.stateful]
+        parts = [distance_of(self.composition), *self.composition.parts.stateful]
         return next((part for part in parts if f"{name}=" in _source(part)), self.composition.procedure)
 
     @property
     def _moment(self) -> str:
         return "generator_loss" if "generator" in self.phase.trains else "critic_loss"
 
-    @property
-    def _distance(self) -> Any:
-        """The distance of a plugin, whatever it is wrapped in."""
-        distance = self.composition.parts.distance
-        return distance.distance if isinstance(distance, OverSet) else distance
+
+def distance_of(composition: Composition) -> Any:
+    """The distance of a plugin, whatever it is wrapped in; None if there is none."""
+    distance = composition.parts.distance
+    return distance.distance if isinstance(distance, OverSet) else distance
 
 
 def _real(composition: Composition, n: int, draws: Draws) -> Real:
