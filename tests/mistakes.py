@@ -30,7 +30,7 @@ MISSING = {
     "no latent": ("self.latent_dim = 4", "pass", "generator 'maker': it has no latent_dim; set self.latent_dim"),
     "latent": ("self.latent_dim = 4", "self.latent_dim = '4'", "generator 'maker': its latent_dim is '4'; set"),
     "latent sig": ("def latent(self, n, draws)", "def latent(self, n)", "latent takes (self, n), but it is called with"),
-    "no layers": ("self.layer = nn.Linear(4, shape[0])", "self.layer = [nn.Linear(4, shape[0])].pop; self.layer = lambda z, it=nn.Linear(4, shape[0]): it(z)", "generator 'maker': it has no parameters: layers are attributes"),
+    "no layers": ("self.layer = nn.Linear(4, shape[0])", "self.layer = lambda z, it=nn.Linear(4, shape[0]): it(z)", "generator 'maker': it has no parameters: layers are attributes"),
     "idle": ("def generator_loss(self, batch):\n        batch.record", "def generator_los(self, batch):\n        batch.record", "'small': it does nothing: it defines none of critic_loss, generator_loss. Is its generator_los"),
     "density": ("def sample(self", "def sampel(self", "dataset 'dots': it defines no sample. Is its sampel meant to be"),
     "no shape": ("self.shape = (2,)", "pass", "dataset 'dots': it has no shape; set self.shape, of one sample"),
