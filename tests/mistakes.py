@@ -28,13 +28,13 @@ MISSING = {
     "context": ("def __init__(self, shape):\n        super().__init__()\n        self.layer", "def __init__(self, shpe):\n        super().__init__()\n        self.layer", "critic 'judge': it wants 'shpe', which the core does not give to a critic. Did you mean shape?"),
     "no forward": ("def forward(self, z", "def forwad(self, z", "'maker': it defines no forward. Is its forwad meant to"),
     "no latent": ("self.latent_dim = 4", "pass", "generator 'maker': it has no latent_dim; set self.latent_dim"),
-    "latent": ("self.latent_dim = 4", "self.latent_dim = '4'", "generator 'maker': its latent_dim is '4'; set"),
+    "latent": ("self.latent_dim = 4", "self.latent_dim = '4'", "generator 'maker': it has latent_dim = '4'; set"),
     "latent sig": ("def latent(self, n, draws)", "def latent(self, n)", "latent takes (self, n), but it is called with"),
     "no layers": ("self.layer = nn.Linear(4, shape[0])", "self.layer = lambda z, it=nn.Linear(4, shape[0]): it(z)", "generator 'maker': it has no parameters: layers are attributes"),
     "idle": ("def generator_loss(self, batch):\n        batch.record", "def generator_los(self, batch):\n        batch.record", "'small': it does nothing: it defines none of critic_loss, generator_loss. Is its generator_los"),
     "density": ("def sample(self", "def sampel(self", "dataset 'dots': it defines no sample. Is its sampel meant to be"),
     "no shape": ("self.shape = (2,)", "pass", "dataset 'dots': it has no shape; set self.shape, of one sample"),
-    "shape": ("self.shape = (2,)", "self.shape = 2", "dataset 'dots': its shape is 2; set self.shape, of one sample"),
+    "shape": ("self.shape = (2,)", "self.shape = 2", "dataset 'dots': it has shape = 2; set self.shape, of one sample"),
     "wants": ("return super().wants(about)", "super().wants(about)", "'plain': wants returns nothing (is a 'return' mis"),
     "list": ("return super().wants(about)", "return ['generator']", "'plain': wants returns a list of str, and not a"),
     "phases": (PHASES, PHASES[7:], "'plain': phases returns nothing (is a 'return' missing?), and not a list of zoo.P"),
@@ -97,31 +97,12 @@ RAISED = {
     "lambda": (*phase("fake_scores", "fake_score"), "procedure 'plain': AttributeError: 'Batch' object has no attribut"),
 }
 REFUSED = {
-    "shape": (
-        CRITIC,
-        "return (batch.real_scores @ torch.ones(3, 3)).mean()",
-        "the parts fail on 4 samples: ",
-        "torch.ones(3, 3)",
-    ),
-    "places": (
-        'slopes("real")',
-        'slopes("rael")',
-        "the parts fail on 4 samples: no samples are called 'rael'; say",
-        'slopes("rael")',
-    ),
-    "value": (
-        "self.target = target",
-        "raise ValueError('no')",
-        "distance 'squares' cannot be made with its settings: ValueError: no",
-        "raise ValueError('no')",
-    ),
+    "shape": (CRITIC, "return (batch.real_scores @ torch.ones(3, 3)).mean()", "the parts fail on 4 samples: ", "torch.ones(3, 3)"),
+    "places": ('slopes("real")', 'slopes("rael")', "the parts fail on 4 samples: no samples are called 'rael'; say", 'slopes("rael")'),
+    "value": ("self.target = target", "raise ValueError('no')", "distance 'squares' cannot be made with its settings: ValueError: no", "raise ValueError('no')"),
 }
 OFFERED = {
-    "instance": (
-        '{"squares": Squares}',
-        '{"squares": Squares()}',
-        "the hook distance offers a Squares as 'squares', and not what makes one",
-    ),
+    "instance": ('{"squares": Squares}', '{"squares": Squares()}', "the hook distance offers a Squares as 'squares', and not what makes one"),
     "table": ('zoo.Variant("All of it.", table)', "table", "the variant 'whole' is a dict, and not a zoo.Variant"),
     "nothing": ('return {"gap": Gap}', '{"gap": Gap}', "the hook metric returns nothing: its 'return' is missing"),
     "unmarked": ("@zoo.hookimpl\ndef metric", "def metric", "the hook metric is not marked with @zoo.hookimpl"),
@@ -130,16 +111,8 @@ OFFERED = {
 }
 MEASURED = {
     "missing": ("def measure", "def mesure", "metric 'gap': it defines no measure. Is its mesure meant to be measure?"),
-    "figures": (
-        'figures: ClassVar = {"gap": "lower"}',
-        'figures: ClassVar = ["gap"]',
-        "metric 'gap': its figures is ['gap']; set",
-    ),
-    "number": (
-        'return {"gap"',
-        'return len("gap") or {"gap"',
-        "metric 'gap': measure returns a int, and not a dict of numbers",
-    ),
+    "figures": ('figures: ClassVar = {"gap": "lower"}', 'figures: ClassVar = ["gap"]', "metric 'gap': it has figures = ['gap']; set"),
+    "number": ('return {"gap": float(', 'return 1 or {"gap": float(', "metric 'gap': measure returns an int, and not a dict of numbers"),
     "words": ('"gap": float(', '"gap": str(', "metric 'gap': measure returns a dict of str, and not of numbers."),
     "evidence": ("evidence.fake", "evidence.fakes", "'Evidence' object has no attribute 'fakes'. Did you mean fake?"),
 }

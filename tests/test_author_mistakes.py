@@ -121,10 +121,19 @@ def test_from_python_what_was_raised_is_the_cause(plugin, tmp_path):
     assert type(caught.value.__cause__) is KeyError
 
 
-@pytest.mark.parametrize("error", ["KeyboardInterrupt()", "MemoryError()", "zoo.BadData('no')", "SystemExit(3)"])
+PASSING = ("KeyboardInterrupt()", "MemoryError()", "zoo.BadData('no')", "SystemExit(3)", "BrokenPipeError()")
+
+
+@pytest.mark.parametrize("error", PASSING)
 def test_what_is_no_mistake_passes_through(plugin, tmp_path, error):
     plugin(MAKES, f"raise {error}")
     with pytest.raises(type(eval(error))):
+        train(tmp_path)
+
+
+def test_a_device_that_fails_in_training_is_no_mistake_of_who_asks_it(plugin, tmp_path):
+    plugin("assert means is not None", "raise RuntimeError('CUDA error: unspecified launch failure')")
+    with pytest.raises(RuntimeError, match="CUDA error"):
         train(tmp_path)
 
 

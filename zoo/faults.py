@@ -120,7 +120,10 @@ def kind_of(value: Any) -> str:
         held = list(value.values()) if isinstance(value, Mapping) else value
         kind = type(value).__name__
         return f"a {kind} of {type(held[0]).__name__}" if len(held) else f"an empty {kind}"
-    return "nothing (is a 'return' missing?)" if value is None else f"a {type(value).__name__}"
+    if value is None:
+        return "nothing (is a 'return' missing?)"
+    kind = type(value).__name__
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def _fault_of(phase: Phase, parts: Parts, same: int) -> str:
@@ -151,7 +154,7 @@ def _no_subclass(hook: str) -> str:
 def _refuse_unset(part: Any) -> None:
     for base, name, is_right, how in ATTRIBUTES:
         if isinstance(part, base) and not is_right(getattr(part, name, None)):
-            said = f"its {name} is {getattr(part, name)!r}" if hasattr(part, name) else f"it has no {name}"
+            said = f"it has {name} = {getattr(part, name)!r}" if hasattr(part, name) else f"it has no {name}"
             raise broken(part, f"{said}; {how}.", "__init__")
 
 

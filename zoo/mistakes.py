@@ -21,6 +21,8 @@ from zoo.watching import TRACE
 
 LONGEST = 400
 """Characters of an exception's message that are told."""
+DEVICE = ("CUDA error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "NCCL", "MPS backend", "HIP error")
+"""What errors of a device say."""
 WHOLE = f"{TRACE}=1 shows the whole traceback."
 
 
@@ -66,8 +68,8 @@ def built(what: str) -> Iterator[None]:
 
 
 def mistake(error: Exception) -> BrokenPlugin | None:
-    """What a user is told of an exception; None if it is the zoo's own, of no plugin, or one of too little memory."""
-    if isinstance(error, (ZooError, BrokenPipeError)) or too_large(error):
+    """What a user is told of an exception; None if it is the zoo's own, of no plugin, or of a device or its memory."""
+    if isinstance(error, (ZooError, BrokenPipeError)) or too_large(error) or _of_device(error):
         return None
     frames = frames_of(error)
     blamed = _innermost(frames)
@@ -107,6 +109,11 @@ def place(error: BaseException) -> str:
     """The line of a plugin's code that raised an exception, to stand below a message; empty if none did."""
     blamed = _innermost(frames_of(error))
     return "" if blamed is None else f"\n{shown(blamed[1])}"
+
+
+def _of_device(error: Exception) -> bool:
+    """Whether a device failed, which it says wherever somebody asks it for something next."""
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in DEVICE)
 
 
 def _told(module: str, own: str, cause: str, line: str, further: str = "") -> BrokenPlugin:

@@ -11,7 +11,6 @@ import click
 
 from zoo import __version__
 from zoo.errors import INTERRUPTED, ZooError
-from zoo.watching import tracing
 
 TORCHRUN = "TORCHELASTIC_ERROR_FILE"
 """Where torchrun looks for why a process that it has started fails."""
@@ -119,10 +118,13 @@ def _told(error: Exception) -> str:
 
     Where plugins are traced, so is what an error of the user's comes from.
     """
-    if error.__cause__ is not None and tracing():
+    if error.__cause__ is not None:
         import traceback
 
-        traceback.print_exception(error.__cause__)
+        from zoo.watching import tracing
+
+        if tracing():
+            traceback.print_exception(error.__cause__)
     if TORCHRUN not in os.environ:
         return f"Error: {error}"
     from zoo.launch import note_error
