@@ -61,6 +61,11 @@ def test_what_the_code_of_a_plugin_raises_is_told_with_its_line_before_training(
     assert not Path("runs").exists()
 
 
+def test_a_method_that_needs_no_self_takes_what_it_takes(said):
+    old = "def estimate(self, batch):"
+    assert said(old, f"@staticmethod\n    {old.replace('self, ', '')}", "train", "whole", *TRAIN, code=0) == ""
+
+
 def test_what_only_an_iteration_does_is_told_as_well(said):
     text = said("assert means is not None", 'means["loss"].mean()', "train", "whole", *TRAIN)
     assert "distance 'squares': KeyError: 'loss'." in text
