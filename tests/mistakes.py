@@ -71,7 +71,6 @@ WRONG = {
     "double": (SAMPLES, "return draws.randn(n, 2).double()\n", "'dots': sample returns a tensor (4, 2) of torch.float64"),
     "array": (SAMPLES, "return draws.randn(n, 2).numpy()\n", "dataset 'dots': sample returns a ndarray, and not a tens"),
     "elsewhere": (SAMPLES, "return draws.randn(n, 2).to('meta')\n", "'dots': sample returns a tensor on meta, and not on"),
-    "infinite": (SAMPLES, "return draws.randn(n, 2) / 0\n", "dataset 'dots': sample returns values that are NaN or inf"),
     "no dict": (*phase("{'loss': batch.fake_scores.mean()}", "batch.z.sum()"), "the loss of the one phase returns a tens"),
     "phase vector": (*phase(".mean()", ""), "'plain': the loss of the one phase returns a tensor (4,) of torch.float32"),
     "no terms": (*phase("'loss': batch.fake_scores.mean()", ""), "'plain': the loss of the one phase returns nothing"),
@@ -97,6 +96,7 @@ RAISED = {
     "lambda": (*phase("fake_scores", "fake_score"), "procedure 'plain': AttributeError: 'Batch' object has no attribut"),
 }
 REFUSED = {
+    "infinite": (SAMPLES, "return draws.randn(n, 2) / 0\n", "the data set Dots has samples with values that are NaN or infinite.", ""),
     "shape": (CRITIC, "return (batch.real_scores @ torch.ones(3, 3)).mean()", "the parts fail on 4 samples: ", "torch.ones(3, 3)"),
     "places": ('slopes("real")', 'slopes("rael")', "the parts fail on 4 samples: no samples are called 'rael'; say", 'slopes("rael")'),
     "value": ("self.target = target", "raise ValueError('no')", "distance 'squares' cannot be made with its settings: ValueError: no", "raise ValueError('no')"),

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import zoo
 from zoo.api import compose_table
-from zoo.devices import built
 from zoo.errors import BadData, BadRecipe, Diverged, OutOfMemory, UsageError
+from zoo.mistakes import built
 from zoo.plugins import installed
 from zoo.recipe import KEYS, assign, normalized, parse_assignment, read_table
 from zoo.resolve import Components

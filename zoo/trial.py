@@ -16,6 +16,7 @@ from zoo.components import Density
 from zoo.compose import Composition
 from zoo.dividing import random_condition
 from zoo.draws import Draws
+from zoo.errors import BadData
 from zoo.faults import kind_of
 from zoo.losses import PhaseLoss, Real
 from zoo.mistakes import broken
@@ -29,6 +30,7 @@ def try_phases(composition: Composition, n: int) -> None:
 
     Raises:
         BrokenPlugin: A component's loss, estimate, record or sample is not what it must be.
+        BadData: A density has samples that are not finite.
     """
     for phase in composition.phases:
         draws = Draws(1, composition.device)
@@ -173,7 +175,7 @@ def _real(composition: Composition, n: int, draws: Draws) -> Real:
         text = f"sample returns a tensor on {samples.device}, and not on {draws.device}, where draws makes them."
         raise broken(dataset, text, "sample")
     if not bool(samples.isfinite().all()):
-        raise broken(dataset, "sample returns values that are NaN or infinite.", "sample")
+        raise BadData(f"the data set {type(dataset).__name__} has samples with values that are NaN or infinite.")
     return samples, condition
 
 
