@@ -73,6 +73,8 @@ WRONG = {
     "elsewhere": (SAMPLES, "return draws.randn(n, 2).to('meta')\n", "'dots': sample returns a tensor on meta, and not on"),
     "no dict": (*phase("{'loss': batch.fake_scores.mean()}", "batch.z.sum()"), "the loss of the one phase returns a tens"),
     "phase vector": (*phase(".mean()", ""), "'plain': the loss of the one phase returns a tensor (4,) of torch.float32"),
+    "unmoved": (*phase(".mean()", ".detach().mean()"), "procedure 'plain': 'loss' of the one phase has no gradient by what the"),
+    "objective unmoved": ("return batch.fake.square().mean()", "return batch.real.square().mean()", "'small': 'small' of the generator phase has no gr"),
     "no terms": (*phase("'loss': batch.fake_scores.mean()", ""), "'plain': the loss of the one phase returns nothing"),
 }
 RAISED = {

@@ -14,7 +14,7 @@ from zoo.plugins import installed
 from zoo.testing import check_distance
 
 sys.path.insert(0, str(Path(__file__).parent))
-from mistakes import MAKES, MEASURED, MISSING, OFFERED, RAISED, REFUSED, RIGHT, WRONG
+from mistakes import MAKES, MEASURED, MISSING, OFFERED, RAISED, REFUSED, RIGHT, WRONG, phase
 
 TRAIN = ("--steps", 2, "--batch-size", 8, "--quiet", "--name", "run", "--device", "cpu")
 
@@ -64,6 +64,11 @@ def test_what_the_code_of_a_plugin_raises_is_told_with_its_line_before_training(
 def test_a_method_that_needs_no_self_takes_what_it_takes(said):
     old = "def estimate(self, batch):"
     assert said(old, f"@staticmethod\n    {old.replace('self, ', '')}", "train", "whole", *TRAIN, code=0) == ""
+
+
+def test_a_procedure_may_have_a_term_that_is_only_told(said):
+    one = phase("}", ", 'told': batch.real_scores.detach().mean()}")
+    assert said(*one, "train", "whole", *TRAIN, code=0) == ""
 
 
 def test_what_only_an_iteration_does_is_told_as_well(said):

@@ -99,15 +99,17 @@ class Trial:
     def refuse_untrained(self, terms: Mapping[str, Tensor]) -> None:
         """Raises BrokenPlugin for a term that does not depend on what the phase trains.
 
-        A penalty need not: there are critics that have nothing to be penalised.
+        A penalty need not: there are critics that have nothing to be penalised. Of a procedure's own terms one must.
         """
         if not self._trained:
             self._refuse_bare()
             return  # All is frozen, which is refused where optimisers are made.
-        for name in terms.keys() - self.composition.parts.constraints.keys():
-            if self._is_unmoved(terms[name]):
+        unmoved = [name for name, term in terms.items() if self._is_unmoved(term)]
+        for name in unmoved:
+            part, method = self._maker(name, self._is_unmoved)
+            own = part is self.composition.procedure and len(unmoved) < len(terms)
+            if not own and name not in self.composition.parts.constraints:
                 self._refuse_apart()
-                part, method = self._maker(name, self._is_unmoved)
                 text = f"'{name}' of the {self.phase.name} phase has no gradient by what the phase trains"
                 raise broken(part, f"{text}; is something detached, or the wrong thing looked at?", method)
 
