@@ -30,7 +30,6 @@ MISSING = {
     "no latent": ("self.latent_dim = 4", "pass", "generator 'maker': it has no latent_dim; set self.latent_dim"),
     "latent": ("self.latent_dim = 4", "self.latent_dim = '4'", "generator 'maker': it has latent_dim = '4'; set"),
     "latent sig": ("def latent(self, n, draws)", "def latent(self, n)", "latent takes (n), but it is called with (n, draws)"),
-    "no layers": ("self.layer = nn.Linear(4, shape[0])", "self.layer = lambda z, it=nn.Linear(4, shape[0]): it(z)", "generator 'maker': it has no parameters: layers are attributes"),
     "idle": ("def generator_loss(self, batch):\n        batch.record", "def generator_los(self, batch):\n        batch.record", "'small': it does nothing: it defines none of critic_loss, generator_loss. Is its generator_los"),
     "density": ("def sample(self", "def sampel(self", "dataset 'dots': it defines no sample. Is its sampel meant to be"),
     "no shape": ("self.shape = (2,)", "pass", "dataset 'dots': it has no shape; set self.shape, of one sample"),
@@ -98,6 +97,7 @@ RAISED = {
     "lambda": (*phase("fake_scores", "fake_score"), "procedure 'plain': AttributeError: 'Batch' object has no attribut"),
 }
 REFUSED = {
+    "no layers": ("self.layer = nn.Linear(4, shape[0])", "self.layer = lambda z, it=nn.Linear(4, shape[0]): it(z)", "the generator phase has nothing to train: ", "in an nn.ModuleList"),
     "infinite": (SAMPLES, "return draws.randn(n, 2) / 0\n", "the data set Dots has samples with values that are NaN or infinite.", ""),
     "shape": (CRITIC, "return (batch.real_scores @ torch.ones(3, 3)).mean()", "the parts fail on 4 samples: ", "torch.ones(3, 3)"),
     "places": ('slopes("real")', 'slopes("rael")', "the parts fail on 4 samples: no samples are called 'rael'; say", 'slopes("rael")'),

@@ -102,8 +102,7 @@ class Trial:
         A penalty need not: there are critics that have nothing to be penalised. Of a procedure's own terms one must.
         """
         if not self._trained:
-            self._refuse_bare()
-            return  # All is frozen, which is refused where optimisers are made.
+            return  # That is refused where optimisers are made; who trains otherwise may not mind.
         unmoved = [name for name, term in terms.items() if self._is_unmoved(term)]
         for name in unmoved:
             part, method = self._maker(name, self._is_unmoved)
@@ -112,13 +111,6 @@ class Trial:
                 self._refuse_apart()
                 text = f"'{name}' of the {self.phase.name} phase has no gradient by what the phase trains"
                 raise broken(part, f"{text}; is something detached, or the wrong thing looked at?", method)
-
-    def _refuse_bare(self) -> None:
-        for name in self.phase.trains:
-            network = self.composition.networks[name]
-            if not any(True for _ in network.parameters()):
-                text = "it has no parameters: layers are attributes, or in an nn.ModuleList, and not in a list."
-                raise broken(network, text, "__init__")
 
     def _refuse_apart(self) -> None:
         """What is wrong with the generator is no mistake of a loss."""
