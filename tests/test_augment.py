@@ -243,6 +243,7 @@ def test_real_and_generated_images_are_augmented_in_both_phases(monkeypatch):
 
     monkeypatch.setattr(losses, "augmentation", watched)
     trained = trainer(augment=["color"])
+    seen.clear()
     trained.iterate()
     steps = trained.train.critic_steps
     assert len(seen) == 3 * steps + 1  # real, fake and the segment in each critic step, the fake in the generator's

@@ -183,7 +183,8 @@ def test_a_run_that_diverges_is_a_result(tmp_path):
 
 def test_an_error_that_nobody_foresaw_is_a_result_with_its_traceback(tmp_path):
     comparison = compared(tmp_path / "out", recipe(tmp_path, how="error"), seeds=1)
-    assert comparison.cells[0].error.startswith("ArithmeticError: tripped (see ")
+    assert "lipschitz_constraint 'trip': ArithmeticError: tripped.\n" in comparison.cells[0].error
+    assert f"(see {tmp_path / 'out/runs/tripping-seed0/traceback.txt'})" in comparison.cells[0].error
     assert 'raise ArithmeticError("tripped")' in (tmp_path / "out/runs/tripping-seed0/traceback.txt").read_text()
 
 

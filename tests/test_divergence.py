@@ -70,7 +70,7 @@ def test_divergence_stops_with_the_last_good_checkpoint_named(small, tmp_path):
     class Bad(type(small["generator"])):
         def forward(self, z, condition=None):
             self.count = getattr(self, "count", 0) + self.training
-            return super().forward(z) + (float("nan") if self.count > 20 else 0.0)
+            return super().forward(z) + (float("nan") if self.count > 22 else 0.0)
 
     with pytest.raises(Diverged, match=r"became nan at iteration \d+.*last good checkpoint is step 4"):
         zoo.train(

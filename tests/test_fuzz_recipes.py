@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import zoo
 from zoo.api import compose_table
-from zoo.devices import built
 from zoo.errors import BadData, BadRecipe, Diverged, OutOfMemory, UsageError
 from zoo.layering import assign, parse_assignment
+from zoo.mistakes import built
 from zoo.plugins import installed
 from zoo.recipe import KEYS, normalized, read_table
 from zoo.resolve import Components

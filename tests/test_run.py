@@ -149,13 +149,13 @@ class Spectral(zoo.LipschitzConstraint):
 
 def test_metrics_of_a_run_that_was_stopped_between_lines_are_the_same(small, tmp_path):
     class Interrupts(type(small["dataset"])):
-        """Presses Ctrl-C when it is drawn from the sixth time."""
+        """Presses Ctrl-C when it is drawn from the sixth time, after once in the trial before training."""
 
         draws = 0
 
         def sample(self, n, draws):
             self.draws += 1
-            if self.draws == 6:
+            if self.draws == 1 + 6:
                 os.kill(os.getpid(), signal.SIGINT)
             return super().sample(n, draws)
 

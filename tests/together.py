@@ -283,7 +283,7 @@ def uneven(group):
             loss = batch.fake_scores.mean() - batch.real_scores.mean()
             if self.what == "records" and group.rank == 1:
                 batch.record(wrong=loss)
-            if self.what == "gradients" and group.rank == 1:
+            if self.what == "gradients" and group.rank == 1 and batch.step > 0:  # What never has any is refused before.
                 loss = loss.detach().requires_grad_()
             if self.what == "nothing":
                 batch.record(**{f"number {i}": loss for i in range(100)})

@@ -22,6 +22,7 @@ from zoo.folder import Folder, Onlooker
 from zoo.index import Entry
 from zoo.inheriting import inherit
 from zoo.layering import layered
+from zoo.mistakes import mistakes_told
 from zoo.plugins import Plugins, installed
 from zoo.processes import Group
 from zoo.profiling import refuse_short
@@ -89,7 +90,8 @@ def compose_table(
     """
     components = Components(plugins or installed(), given or {})
     target, group = joined(device)
-    recipe, dataset = components.recipe(table, assignments)
+    with mistakes_told():
+        recipe, dataset = components.recipe(table, assignments)
     return compose_recipe(components, recipe, dataset, target, group, allow_incompatible)
 
 
@@ -102,10 +104,11 @@ def compose_recipe(
     allow_incompatible: bool = False,
 ) -> Composition:
     """A checked composition from a resolved recipe and its data set. See `compose_table`."""
-    composition = compose(components, recipe, dataset, device, group)
-    if composition.training.train.init_from:
-        inherit(composition, composition.training.train.init_from)
-    check(composition, allow_incompatible)
+    with mistakes_told():
+        composition = compose(components, recipe, dataset, device, group)
+        if composition.training.train.init_from:
+            inherit(composition, composition.training.train.init_from)
+        check(composition, allow_incompatible)
     return composition
 
 
@@ -142,6 +145,7 @@ def train(
         UnknownName, BadRecipe, BadSetting, BadData, IncompatibleParts: What was asked for is wrong; nothing is written.
         RunExists: The run folder is there already.
         Diverged: A loss became NaN or infinite.
+        BrokenPlugin: The code of a plugin is wrong; what it raised is the cause.
 
     >>> import tempfile, zoo
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -193,11 +197,12 @@ def start(
     """
     if profile:
         refuse_short(composition.training.train.steps)
-    trainer = Trainer(composition)
-    for remark in composition.remarks:
-        trainer.say(remark)
-    created = composition.group.alike(lambda: Folder.create(path, composition.recipe))
-    return Fit(trainer, created or Onlooker(path), on_log, progress, profile).run()
+    with mistakes_told():
+        trainer = Trainer(composition)
+        for remark in composition.remarks:
+            trainer.say(remark)
+        created = composition.group.alike(lambda: Folder.create(path, composition.recipe))
+        return Fit(trainer, created or Onlooker(path), on_log, progress, profile).run()
 
 
 def resume(
@@ -234,7 +239,7 @@ def resume(
     4
     """
     target, group = joined(device)
-    with _reopened(Path(path), group) as folder:
+    with mistakes_told(), _reopened(Path(path), group) as folder:
         state = folder.load()
         change = _changed(folder, state, steps, on_divergence)
         if profile:

@@ -302,6 +302,8 @@ class Batch:
             return self.real
         if where == "fake":
             return self.fake
+        if isinstance(where, str) and where != "segment":
+            raise ValueError(f"no samples are called '{where}'; say 'real', 'fake' or 'segment', or give samples.")
         return self._between() if isinstance(where, str) else where
 
     def _between(self) -> Samples:

@@ -14,7 +14,10 @@ from zoo.compose import Composition
 from zoo.dividing import PROBE, check_even, check_means, random_condition, unchanged
 from zoo.draws import Draws
 from zoo.errors import BadData, IncompatibleParts
+from zoo.faults import kind_of
+from zoo.mistakes import broken, place
 from zoo.samples import mean_over_patches, tensors, tracked
+from zoo.trial import distance_of, not_scalar, try_phases
 
 
 def check(composition: Composition, allow_incompatible: bool = False) -> None:
@@ -27,24 +30,27 @@ def check(composition: Composition, allow_incompatible: bool = False) -> None:
     Raises:
         BadData: A batch is larger than the data set, or cannot be split as asked.
         IncompatibleParts: A network's output has the wrong shape, or two parts do not work together.
+        BrokenPlugin: A component returns what it must not.
     """
     _check_batch_size(composition)
     _check_augmentation(composition)
     _check_packing(composition)
-    if "generator" not in composition.networks:
-        return
     n = _probe_size(composition)
     with unchanged(composition), _explained(n):
-        _check_generator(composition)
-        if "critic" in composition.networks:
-            _check_scores(composition)
-            _check_use(composition)
-        penalised = _penalised_by_sample(composition)
-        if penalised and not allow_incompatible:
-            _check_independence(composition, penalised)
-        for phase in composition.phases:
-            phase.loss(phase.played(_probe_batch(composition)))
+        if "generator" in composition.networks:
+            _check_networks(composition, allow_incompatible)
+        try_phases(composition, n)
     check_means(composition)
+
+
+def _check_networks(composition: Composition, allow_incompatible: bool) -> None:
+    _check_generator(composition)
+    if "critic" in composition.networks:
+        _check_scores(composition)
+        _check_use(composition)
+    penalised = _penalised_by_sample(composition)
+    if penalised and not allow_incompatible:
+        _check_independence(composition, penalised)
 
 
 def _probe_size(composition: Composition) -> int:
@@ -59,7 +65,7 @@ def _explained(n: int) -> Iterator[None]:
     try:
         yield
     except (ValueError, RuntimeError) as error:
-        raise IncompatibleParts(f"the parts fail on {n} samples: {error}") from error
+        raise IncompatibleParts(f"the parts fail on {n} samples: {error}{place(error)}") from error
 
 
 def _check_batch_size(composition: Composition) -> None:
@@ -115,6 +121,8 @@ def _check_generator(composition: Composition) -> None:
     n = _probe_size(composition)
     fake = generate(composition, n, Draws(0, composition.device))
     expected = (n, *composition.dataset.shape)
+    if not isinstance(fake, Tensor) or not fake.is_floating_point():
+        raise broken(composition.networks["generator"], f"forward returns {kind_of(fake)}, and not samples.", "forward")
     if tuple(fake.shape) != expected:
         raise IncompatibleParts(f"the generator makes samples {tuple(fake.shape)}, but the data has {expected}.")
 
@@ -143,6 +151,9 @@ def _check_scores(composition: Composition) -> None:
     n = len(tensors(game.fake)[0])
     for head in game.heads():
         scores = head.fake_scores
+        if not isinstance(scores, Tensor) or not scores.requires_grad:
+            kind = f"{kind_of(scores)}{' without a gradient' if isinstance(scores, Tensor) else ''}"
+            raise broken(composition.networks["critic"], f"forward returns {kind}, and not scores.", "forward")
         if scores.ndim not in (1, 3) or len(scores) != n:
             raise IncompatibleParts(
                 f"the critic's scores of {n} samples have shape {tuple(scores.shape)}; it must be ({n},), "
@@ -164,6 +175,9 @@ def _check_use(composition: Composition) -> None:
     if distance is None:
         return
     losses = [distance.critic_loss(head) for head in _critic_game(composition).heads()]
+    for loss in losses:
+        if wrong := not_scalar(loss):
+            raise broken(distance_of(composition), f"critic_loss returns {wrong}.", "critic_loss")
     if not any(loss.requires_grad for loss in losses):
         raise IncompatibleParts(
             f"{type(distance).__name__} does not look at the critic's scores, so a critic has nothing to learn; "

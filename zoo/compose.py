@@ -15,6 +15,7 @@ from zoo.batch import Batch
 from zoo.components import Dataset, LipschitzConstraint, Objective
 from zoo.devices import LowPrecision, full_precision, seeded
 from zoo.errors import BadRecipe
+from zoo.faults import drawn_of, phases_of, wants_of
 from zoo.freezing import freeze
 from zoo.procedures import Parts, Phase, Procedure, Want
 from zoo.processes import ALONE, Group
@@ -55,7 +56,7 @@ class Composition:
     @functools.cached_property
     def drawn(self) -> Dataset:
         """What batches are drawn from: the data set, or what the procedure makes of it when it is first needed."""
-        return self.procedure.drawn(self.parts, self.dataset)
+        return drawn_of(self.procedure, self.parts, self.dataset)
 
     @property
     def remarks(self) -> list[str]:
@@ -108,10 +109,11 @@ def compose(
         BadRecipe: A part is missing, or named and not wanted.
         IncompatibleParts: A network cannot be built for this data.
         BadSetting, UnknownName: What is to be frozen is not there.
+        BrokenPlugin: A component is not what its hook asks for.
     """
     training = Training.of(recipe.train)
     procedure = _procedure(components, recipe)
-    wants = procedure.wants(about(dataset))
+    wants = wants_of(procedure, about(dataset))
     _refuse_missing(components, recipe, wants)
     _refuse_unwanted(components, recipe, wants)
     _refuse_unused(recipe, procedure, wants)
@@ -141,7 +143,7 @@ def compose(
         dataset,
         networks,
         parts,
-        procedure.phases(parts),
+        phases_of(procedure, parts),
         procedure,
         device,
         group,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.convolutions import RoundedConvolutions
-from zoo.errors import BadSetting, NoDevice, OutOfMemory
+from zoo.errors import NoDevice, OutOfMemory
 from zoo.processes import ALONE, Group, join, launched
 from zoo.samples import Scores
 
@@ -152,27 +152,6 @@ def refuse_beyond_memory(n: int, shape: Sequence[int], what: str = "samples") ->
             f"{n:,} {what} of shape {tuple(shape)} take {wanted / 2**30:,.0f} GiB, and this machine has "
             f"{there / 2**30:,.0f} GiB of memory; ask for fewer at a time, with another --seed each."
         )
-
-
-@contextlib.contextmanager
-def built(what: str) -> Iterator[None]:
-    """Says what it is that cannot be built.
-
-    Raises:
-        OutOfMemory: It does not fit in memory.
-        BadSetting: Its code, or torch, refuses what it is built from.
-    """
-    try:
-        yield
-    except (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as error:
-        cause = (str(error) or type(error).__name__).splitlines()[0]
-        if too_large(error):
-            raise OutOfMemory(
-                f"{what} is too large for the memory that there is; lower its settings ({cause})."
-            ) from error
-        if isinstance(error, TypeError):
-            raise
-        raise BadSetting(f"{what} cannot be made with its settings: {type(error).__name__}: {cause}") from error
 
 
 def _as_float32(result: Any) -> Any:

@@ -14,7 +14,9 @@ from zoo.components import ArrayDataset, Dataset, Density, as_floats, is_conditi
 from zoo.compose import Composition
 from zoo.draws import Draws
 from zoo.errors import BadData, BrokenPlugin, IncompatibleParts, MissingPackage
+from zoo.faults import kind_of
 from zoo.metrics import Better, Evidence, Metric, Sample
+from zoo.mistakes import broken
 from zoo.run import Run
 
 FLOORS = 5
@@ -195,7 +197,13 @@ def _copied(draws: Draws) -> Draws:
 
 def measured(name: str, metric: Metric, evidence: Evidence) -> dict[str, float]:
     """A metric's figures. Raises BrokenPlugin if one is missing; BadData if one is not finite."""
-    values = {figure: float(value) for figure, value in metric.measure(evidence).items()}
+    found = metric.measure(evidence)
+    if not isinstance(found, Mapping):
+        raise broken(metric, f"measure returns {kind_of(found)}, and not a dict of numbers by figure.", "measure")
+    try:
+        values = {figure: float(value) for figure, value in found.items()}
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise broken(metric, f"measure returns {kind_of(found)}, and not of numbers.", "measure") from error
     if values.keys() != metric.figures.keys():
         raise BrokenPlugin(f"the metric {name} declares {sorted(metric.figures)}, but measures {sorted(values)}.")
     wrong = [figure for figure, value in values.items() if not math.isfinite(value)]

@@ -78,4 +78,7 @@ def _refuse_unknown(named: Iterable[str], phases: Mapping[str, Any]) -> None:
 def _refuse_empty(layers: Mapping[str, Sequence[Layer]]) -> None:
     for name, each in layers.items():
         if not each:
-            raise BadRecipe(f"the {name} phase has nothing to train: all of its parameters are frozen.")
+            raise BadRecipe(
+                f"the {name} phase has nothing to train: all of its parameters are frozen, or there are none. Layers "
+                "of a network are its attributes, or in an nn.ModuleList: those in a list or a dict it does not know."
+            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,14 +15,14 @@ from typing import Any
 import pluggy
 
 from zoo import hookspecs
+from zoo.authors import LOCAL, note_author, way_out
 from zoo.errors import BrokenPlugin, UnknownName, UsageError, ZooError
+from zoo.frames import frames_of, module_of, root_of, shown
 from zoo.hookspecs import HOOKS, PROJECT
 from zoo.index import Entry, Index
 from zoo.shield import shield
+from zoo.variants import Variant
 from zoo.watching import trace_calls, watched
-
-LOCAL = "(local file)"
-"""What stands for the version of a plugin that is a file."""
 
 
 class Plugins:
@@ -60,6 +61,8 @@ class Plugins:
                 f"{'' if offered else f' (is the function marked with @zoo.hookimpl, and called {entry.hook}?)'}; "
                 "else report it.",
             )
+        if fault := _misoffered(entry.hook, entry.name, offered[entry.name]):
+            raise self._broken(entry, fault, way_out(entry))
         return offered[entry.name]
 
     def add_file(self, path: Path) -> None:
@@ -77,6 +80,8 @@ class Plugins:
         self._files[entry.module] = self._import(entry, functools.partial(_import_file, entry.module, path))
         for hook, components in self._hooks(entry).items():
             self.index.entries += [Entry(hook, name, entry.dist, entry.version, entry.module) for name in components]
+        if unmarked := _unmarked(self._files[entry.module]):
+            raise self._broken(entry, f"the hook {unmarked} is not marked with @zoo.hookimpl")
         if not any(e.module == entry.module for e in self.index.entries):
             raise BrokenPlugin(f"{path} offers no component: mark a function named after a hook with @zoo.hookimpl.")
 
@@ -95,6 +100,7 @@ class Plugins:
             load = functools.partial(importlib.import_module, entry.module)
             module = self._files.get(entry.module) or self._import(entry, load)
             self._offered[self._home(entry)] = self._call_hooks(entry, module)
+            note_author(entry, self._offered[self._home(entry)])
         return self._offered[self._home(entry)]
 
     def _call_hooks(self, entry: Entry, module: ModuleType) -> dict[str, Mapping[str, Any]]:
@@ -106,7 +112,7 @@ class Plugins:
             manager.register(module)
             manager.check_pending()
             with watched(f"calling the hooks of {entry.module}", entry.dist):
-                return {hook: _merged(getattr(manager.hook, hook)()) for hook in HOOKS}
+                return {hook: _merged(getattr(manager.hook, hook)) for hook in HOOKS}
         except ZooError:
             raise
         except pluggy.PluginValidationError as error:
@@ -116,7 +122,8 @@ class Plugins:
                 "If you are its author, correct and reinstall it; else report it.",
             ) from error
         except Exception as error:
-            raise self._broken(entry, f"its hooks fail: {type(error).__name__}: {error}") from error
+            text = f"its hooks fail: {type(error).__name__}: {error}"
+            raise self._broken(entry, text, line=_line_in(entry, error)) from error
 
     def _import(self, entry: Entry, load: Callable[[], ModuleType]) -> ModuleType:
         try:
@@ -125,18 +132,31 @@ class Plugins:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            raise self._broken(entry, f"importing {entry.module} fails: {type(error).__name__}: {error}") from error
+            text = f"importing {entry.module} fails: {type(error).__name__}: {error}"
+            raise self._broken(entry, text, line=_line_in(entry, error)) from error
 
     @staticmethod
     def _home(entry: Entry) -> tuple[str, str]:
         return entry.dist, entry.module
 
     @staticmethod
-    def _broken(entry: Entry, cause: str, remedy: str = "") -> BrokenPlugin:
+    def _broken(entry: Entry, cause: str, remedy: str = "", line: str = "") -> BrokenPlugin:
         general = f"Reinstall or update {entry.dist}, or put it aside: zoo disable {entry.dist}."
         general = "Correct the file." if entry.version == LOCAL else general
         remedy = remedy or general
-        return BrokenPlugin(f"plugin {entry.dist} {entry.version} is broken: {cause}. {remedy}")
+        below = f"\n{line}\n" if line else " "
+        return BrokenPlugin(f"plugin {entry.dist} {entry.version} is broken: {cause}.{below}{remedy}")
+
+
+def _misoffered(hook: str, name: str, offered: Any) -> str:
+    """What is wrong with what a hook offers under a name, before it is called; empty if nothing is."""
+    kind = type(offered).__name__
+    if hook == "variant":
+        return "" if isinstance(offered, Variant) else f"the variant '{name}' is a {kind}, and not a zoo.Variant"
+    torch = sys.modules.get("torch")  # Whoever offers a network has imported it.
+    if callable(offered) and not (torch and isinstance(offered, torch.nn.Module)):
+        return ""
+    return f"the hook {hook} offers a {kind} as '{name}', and not what makes one: give the class itself, without ()"
 
 
 def _import_file(name: str, path: Path) -> ModuleType:
@@ -156,8 +176,24 @@ def _misspelt(module: ModuleType) -> str:
     return str(UnknownName("hook", names[0], HOOKS)).rstrip(".") if names else ""
 
 
-def _merged(results: list[Any]) -> Mapping[str, Any]:
+def _unmarked(module: ModuleType) -> str:
+    """A function of a module that is written as a hook, without arguments, and not marked as one; empty if none is."""
+    own = {name: value for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
+    hooks = [name for name in HOOKS if inspect.isfunction(own.get(name)) and not hasattr(own[name], f"{PROJECT}_impl")]
+    return next((name for name in hooks if not inspect.signature(own[name]).parameters), "")
+
+
+def _line_in(entry: Entry, error: BaseException) -> str:
+    """The last line of a plugin's own code that an exception came through; empty if there is none."""
+    lines = [line for frame, line in frames_of(error) if root_of(module_of(frame)) == root_of(entry.module)]
+    return shown(lines[0]) if lines else ""
+
+
+def _merged(hook: pluggy.HookCaller) -> Mapping[str, Any]:
     merged: dict[str, Any] = {}
+    results = hook()
+    if hook.get_hookimpls() and not results:
+        raise TypeError(f"the hook {hook.name} returns nothing: its 'return' is missing")
     for result in results:
         if not isinstance(result, Mapping) or not all(isinstance(name, str) for name in result):
             raise TypeError(f"a hook must return a dict of names, not {result!r}")

@@ -12,10 +12,11 @@ from torch import nn
 from zoo import __version__
 from zoo.backbones import Backbone
 from zoo.components import Dataset, LipschitzConstraint, Objective
-from zoo.devices import built
-from zoo.errors import BadData, BadRecipe, BadSetting, BrokenPlugin
+from zoo.errors import BadData, BadRecipe, BadSetting
+from zoo.faults import refuse_faulty, refuse_foreign_context, refuse_unmade, wants_of
 from zoo.layering import assign, for_kinds, layered
 from zoo.metrics import Metric
+from zoo.mistakes import built
 from zoo.plugins import Plugins
 from zoo.procedures import About, Procedure, Want
 from zoo.recipe import (
@@ -59,14 +60,24 @@ class Components:
     given: Mapping[str, Any] = field(default_factory=dict)
 
     def make(self, hook: str, choice: Choice, **context: Any) -> Any:
-        """Builds a component, its context filled by name. Raises BrokenPlugin for context that there is not."""
-        factory = self.plugins.component(hook, choice.name)
+        """Builds a component, its context filled by name.
+
+        Raises:
+            BrokenPlugin: It wants context that there is not, or is not what its hook asks for.
+            BadSetting, OutOfMemory: It cannot be built with these settings.
+        """
+        factory = self._factory(hook, choice.name)
         wanted = context_of(factory)
-        for name in wanted:
-            if name not in context:
-                raise BrokenPlugin(f"{hook} '{choice.name}' wants '{name}', which the core does not give to a {hook}.")
+        refuse_foreign_context(hook, factory, wanted, list(context))
         with built(f"{hook} '{choice.name}'"):
-            return factory(*(context[name] for name in wanted), **choice.settings)
+            part = factory(*(context[name] for name in wanted), **choice.settings)
+        refuse_faulty(hook, part)
+        return part
+
+    def _factory(self, hook: str, name: str) -> Any:
+        factory = self.plugins.component(hook, name)
+        refuse_unmade(hook, factory)
+        return factory
 
     def given_of(self, axis: str) -> Mapping[str, Any]:
         """What the caller made of an axis that holds a list, by name."""
@@ -130,7 +141,7 @@ class Components:
     def _resolved(self, recipe: Recipe, dataset: Dataset) -> Recipe:
         axes = {axis: self._axis(axis, recipe) for axis in AXES if axis in recipe.axes or axis in self.given}
         procedure: Procedure = self.given.get("procedure") or self.make("procedure", axes["procedure"])
-        wants = procedure.wants(about(dataset))
+        wants = wants_of(procedure, about(dataset))
         return replace(
             recipe,
             axes=axes,
@@ -151,7 +162,7 @@ class Components:
         return self._choice(axis, recipe.axes[axis])
 
     def _choice(self, hook: str, choice: Choice) -> Choice:
-        factory = self.plugins.component(hook, choice.name)
+        factory = self._factory(hook, choice.name)
         settings: dict[str, Any] = {}
         for key, value in choice.settings.items():
             if key == ARGUMENT:

@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.authors import LOCAL
 from zoo.components import Dataset, Described, Translations, as_floats, is_conditional
 from zoo.compose import Composition, compose
 from zoo.devices import refuse_beyond_memory, resolve_device
 from zoo.draws import Draws
 from zoo.errors import BadCheckpoint, BadRun, IncompatibleParts, UsageError
 from zoo.folder import Folder
-from zoo.plugins import LOCAL, Plugins, installed
+from zoo.plugins import Plugins, installed
 from zoo.processes import ALONE, Group
 from zoo.recipe import CHECKPOINT, DOWNLOAD, PRETRAINED, Recipe, normalized
 from zoo.resolve import GIVEN, Components, split_given

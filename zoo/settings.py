@@ -98,7 +98,8 @@ def resolve(factory: Callable[..., Any], given: Mapping[str, Any], where: str) -
     specs = settings_of(factory)
     for name in given:
         if name not in specs:
-            raise UnknownName(f"setting of {where}", name, specs)
+            ordinary = "It is an ordinary parameter, and settings are keyword-only: they stand behind a *."
+            raise UnknownName(f"setting of {where}", name, specs, ordinary if name in context_of(factory) else "")
     return {name: spec.check(given[name], where) if name in given else spec.default for name, spec in specs.items()}
 
 
@@ -134,7 +135,11 @@ def _spec(factory: Callable[..., Any], name: str, parameter: inspect.Parameter, 
 
 def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
     target = factory.__init__ if inspect.isclass(factory) else factory
-    return typing.get_type_hints(target, include_extras=True)
+    try:
+        return typing.get_type_hints(target, include_extras=True)
+    except (NameError, TypeError, SyntaxError) as error:
+        label = getattr(factory, "__qualname__", repr(factory))
+        raise BrokenPlugin(f"a type in the signature of {label} cannot be read: {error}.") from error
 
 
 def _legal(kind: Any) -> bool:

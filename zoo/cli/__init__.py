@@ -103,12 +103,28 @@ def main() -> None:
         # The reader of a pipe went away; the interpreter must not try to flush into it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        _told(error)
-        raise
+        from zoo.mistakes import mistake
+
+        told = mistake(error)
+        if told is None:
+            _told(error)
+            raise
+        told.__cause__ = error
+        _fail(_told(told), told.exit_code)
 
 
 def _told(error: Exception) -> str:
-    """What is printed of an error. If torchrun has started this process, it is told, and may print it in its place."""
+    """What is printed of an error. If torchrun has started this process, it is told, and may print it in its place.
+
+    Where plugins are traced, so is what an error of the user's comes from.
+    """
+    if error.__cause__ is not None:
+        import traceback
+
+        from zoo.watching import tracing
+
+        if tracing():
+            traceback.print_exception(error.__cause__)
     if TORCHRUN not in os.environ:
         return f"Error: {error}"
     from zoo.launch import note_error

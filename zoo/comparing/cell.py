@@ -19,7 +19,7 @@ from zoo.comparing.measures import figures_of, made
 from zoo.comparing.place import Place, alone, name_of
 from zoo.comparing.results import Cell, Contender, Point, State, read_json, write_json
 from zoo.components import Dataset
-from zoo.errors import ZooError
+from zoo.errors import BrokenPlugin, ZooError
 from zoo.folder import Folder
 from zoo.pictures import drawable, save_picture
 from zoo.plugins import installed
@@ -176,12 +176,13 @@ class CellTask:
 
     def _reason(self, error: BaseException) -> str:
         """What went wrong; how, if that was not foreseen, is written to a file in the run's folder."""
-        if isinstance(error, ZooError):
+        if isinstance(error, ZooError) and not isinstance(error, BrokenPlugin):
             return str(error)
         self._run.mkdir(parents=True, exist_ok=True)
         file = self._run / "traceback.txt"
         file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-        return f"{type(error).__name__}: {error} (see {file})"
+        said = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
+        return f"{said} (see {file})"
 
     @property
     def _place(self) -> Place:

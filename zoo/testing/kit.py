@@ -15,6 +15,7 @@ import torch
 from zoo.environment import normalized
 from zoo.errors import UnknownName, ZooError
 from zoo.index import Entry
+from zoo.mistakes import in_a_line
 from zoo.plugins import Plugins
 from zoo.testing.checks import CHECKS, PLUGIN, Check, Skipped, Subject
 
@@ -90,7 +91,7 @@ class Case:
         except Skipped as reason:
             return "skipped", str(reason)
         except (Exception, SystemExit) as error:
-            cause = str(error) if isinstance(error, (AssertionError, ZooError)) else f"{type(error).__name__}: {error}"
+            cause = str(error) if isinstance(error, (AssertionError, ZooError)) else in_a_line(error)
             return ("expected failure", f"{self.expected} ({cause})") if self.expected else ("failed", cause)
         if self.expected:
             return "unexpected pass", "it passes now: take it out of expected_failures."
