@@ -11,6 +11,8 @@ from zoo_cyclegan import Cycle
 import zoo
 from zoo import About, Batch, Critic, Distance, Draws, Generator, IncompatibleParts, LipschitzConstraint, Parts
 from zoo.api import compose_table
+from zoo.processes import Group
+from zoo.sets import OverSet
 from zoo.testing.parts import small_translations
 from zoo.trainer import Trainer
 
@@ -107,6 +109,8 @@ def test_each_critic_plays_its_own_game_and_leaves_the_generators_alone():
     assert loss.item() == pytest.approx(float(0.3 * (there.sum(1).mean() - b.sum(1).mean())), rel=1e-5)
     batch = game(made, a, b)
     loss = found["backward_critic"].loss(found["backward_critic"].played(batch))["backward_critic_loss"]
+    loss.backward()
+    assert [p.grad for p in made["backward"].parameters()] == [None, None]
     assert loss.item() == pytest.approx(float(-0.7 * (back.sum(1).mean() - a.sum(1).mean())), rel=1e-5)
     assert found["critic"].trains == ("critic",)
     assert found["backward_critic"].trains == ("backward_critic",)
@@ -196,8 +200,17 @@ def test_a_component_that_follows_one_game_is_refused():
         def after_step(self, means):
             pass
 
+    class Averaging(LipschitzConstraint):
+        def after_step(self, means):
+            pass
+
     with pytest.raises(IncompatibleParts, match="Following follows one game"):
         Cycle().phases(parts(distance=Following()))
+    with pytest.raises(IncompatibleParts, match="Following follows one game"):
+        Cycle().phases(parts(distance=OverSet(Following(), Group(0, 2))))
+    with pytest.raises(IncompatibleParts, match="Averaging follows one game"):
+        Cycle().phases(parts(constraints={"norm": Norm(), "averaging": Averaging()}))
+    assert Cycle().phases(parts(distance=OverSet(Mean(), Group(0, 2)), constraints={"norm": Norm()}))
 
 
 def test_data_without_sources_or_of_two_shapes_are_refused():
