@@ -160,6 +160,16 @@ def test_what_is_normal_at_both_ends_is_as_long_on_the_way():
     assert ((starts + ends) / 2).norm(dim=1).mean() == pytest.approx(float(expected) / 2**0.5, rel=0.01)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_the_way_between_is_in_the_precision_of_its_ends(dtype):
+    one, other = torch.eye(3, dtype=dtype)[:2, None]
+    way = between(one, other, 4)
+    assert way.dtype == dtype
+    angle = torch.linspace(0, torch.pi / 2, 4, dtype=torch.float64)
+    expected = torch.stack([angle.cos(), angle.sin(), 0 * angle], dim=1)
+    torch.testing.assert_close(way[0].double(), expected, rtol=0, atol=4 * torch.finfo(dtype).eps)
+
+
 @pytest.mark.parametrize("end", [[2.0, 0.0], [-2.0, 0.0], [0.0, 0.0]])
 def test_points_without_an_angle_between_them_go_straight(end):
     way = between(torch.tensor([[1.0, 0.0]]), torch.tensor([end]), 3)[0]
