@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import softplus
 
 import zoo
 from zoo import Distance, IncompatibleParts, LipschitzConstraint, Phase, Procedure, Scores, Want
@@ -229,6 +230,40 @@ def test_what_a_game_records_is_logged_once_and_told_after_the_step_of_its_phase
     assert {name: means[name] for name in critic} == pytest.approx(critic)
     assert means["critic_loss"] == pytest.approx(0.3 * SCALE * float(z.mean() - real.mean()), rel=1e-5)
     assert means["given slope"] == pytest.approx(0.5**2 + 0.2**2)
+
+
+class Own(LipschitzConstraint):
+    """Wants the recipe's own critic, and so is measured on that one's game."""
+
+    def __init__(self, weight, power):
+        super().__init__()
+        self.weight, self.power = weight, power
+
+    def penalty(self, batch):
+        assert batch.critic.slopes.shape == batch.real.shape[1:] == batch.fake.shape[1:]
+        return self.weight * batch.real_scores.mean() ** self.power
+
+
+@pytest.mark.parametrize("weight", [1e2, 1e6])
+def test_whether_a_penalty_is_a_mean_is_measured_on_the_game_however_small_it_is(small, weight):
+    def make(power):
+        train = {"batch_size": 8, "micro_batches": 2, "average": 0.0}
+        given = {"dataset": small["dataset"], "generator": copy.deepcopy(small["generator"]), "critic": Beside()}
+        given |= {"procedure": Doubled(), "distance": Seeing(), "lipschitz_constraint": {"own": Own(weight, power)}}
+        return compose_table({"train": train}, device="cpu", given=given)
+
+    make(1)
+    with pytest.raises(IncompatibleParts, match="the penalty of own is no mean over samples"):
+        make(8)
+
+
+def test_the_loss_of_whoever_makes_the_fakes_is_the_sum_over_heads():
+    critic, distance = Headed(), zoo.create("distance", "non-saturating")
+    critic.forward = lambda samples, condition=None: Scores((samples[:, 0], 2 * samples[:, 1], samples[:, 2]))
+    fake = zoo.Draws(2).randn(5, 4)
+    game = zoo.Batch(critic=critic, real=fake, fake=fake)
+    expected = sum(softplus(-score).mean() for score in (fake[:, 0], 2 * fake[:, 1], fake[:, 2]))
+    torch.testing.assert_close(zoo.generator_loss(Parts(networks={}, distance=distance), game), expected)
 
 
 def test_a_game_has_the_draws_step_due_terms_and_slopes_of_that_on_samples():

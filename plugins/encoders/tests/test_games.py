@@ -194,6 +194,23 @@ CONDITIONAL = {
 }
 
 
+@pytest.mark.parametrize("procedure", [AdversarialCodes(), Bidirectional()])
+def test_encoder_and_critic_are_not_told_that_there_are_classes(procedure):
+    wants = procedure.wants(zoo.About((1, 8, 8), 10))
+    for name in ("encoder", "critic"):
+        assert {"classes": None, "paired": None}.items() <= wants[name].context.items()
+    assert wants["critic"].context["source"] is None
+    assert wants["encoder"].context["source"] == (1, 8, 8)
+    assert wants["generator"].context == {}
+
+
+@pytest.mark.parametrize("variant", ["aae", "bigan"])
+def test_a_critic_that_is_to_be_told_the_class_is_refused(variant):
+    table = {"variant": variant, "dataset": "digits", "critic": {"name": "mlp", "condition": "concat"}}
+    with pytest.raises(zoo.IncompatibleParts, match="set condition = 'none'"):
+        composed({**table, "train": {"steps": 1}})
+
+
 @pytest.mark.parametrize("variant", ["aae", "bigan"])
 def test_conditional_ones_are_trained_and_told_the_labels(variant):
     table = {"variant": variant, "dataset": "digits", **CONDITIONAL, "train": {"steps": 3, "batch_size": 16}}

@@ -217,7 +217,10 @@ def test_images_are_rebuilt_through_tanh_and_vectors_are_not(layers):
     whole = torch.nn.Sequential(*before)(codes)
     assert whole.abs().max() > 1
     torch.testing.assert_close(critic.decoder(codes), torch.tanh(whole))
-    assert Autoencoder((2,), width=4).decoder(codes).abs().max() > 1
+    # No activation stands behind the last layer, nor behind the code: ELU would hold both above -1.
+    vectors = Autoencoder((2,), width=4)
+    assert vectors.decoder(codes).min() < -1
+    assert vectors.encoder(100 * torch.randn(50, 2)).min() < -1
 
 
 @pytest.mark.parametrize("shape", [(2,), (1, 9, 8), (1, 12, 12)])
