@@ -10,13 +10,20 @@ from PIL import Image
 from torch import nn
 
 import zoo
-from zoo import ArrayDataset, Draws, Generator, IncompatibleParts, Phase, Procedure, Want
+from zoo import ArrayDataset, Density, Draws, Generator, IncompatibleParts, Phase, Procedure, Want
 from zoo.errors import UsageError
-from zoo.latent import between, drawn, encoded, generated, real_samples, swept
+from zoo.latent import DRAWN, between, drawn, encoded, generated, real_samples, swept
 from zoo.run import CHUNK
 
 SHAPE, D = (1, 8, 8), 5
 SIZE = 24
+
+
+class Line(Density):
+    shape = (1,)
+
+    def sample(self, n, draws):
+        return draws.randn(n, 1)
 
 
 class Spread(Generator):
@@ -100,6 +107,17 @@ def test_a_conditional_run_is_told_classes(made):
         encoded(run, samples)
     with pytest.raises(UsageError, match="labels must be from 0 to 2"):
         encoded(run, samples, [3])
+
+
+def test_images_are_encoded_in_the_range_of_the_data_and_densities_by_draws_of_one_seed():
+    images = torch.arange(256, dtype=torch.uint8).view(-1, 1, 8, 8)
+    found, labels = real_samples(ArrayDataset(images), None)
+    torch.testing.assert_close(found, images / 127.5 - 1)
+    assert labels is None
+    for count, n in ((7, 7), (None, DRAWN)):
+        found, labels = real_samples(Line(), count)
+        assert torch.equal(found, Draws(0).randn(n, 1))
+        assert labels is None
 
 
 def test_each_of_many_samples_has_the_class_of_its_own(made):

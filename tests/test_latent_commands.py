@@ -9,6 +9,7 @@ from PIL import Image
 
 import zoo
 from zoo import Draws
+from zoo.latent import encoded, generated
 
 SIDE = 8
 NAMED = [f"{name}.png" for name in "abc"]
@@ -17,7 +18,7 @@ NAMED = [f"{name}.png" for name in "abc"]
 def trained(tmp_path_factory, variant, **table):
     out = tmp_path_factory.mktemp("runs")
     quick = {"dataset": "digits", "steps": 1, "batch_size": 8, "average": 0.0, "device": "cpu"}
-    zoo.train(variant, **quick, **table, out=str(out), name="run")
+    zoo.train(variant, **{**quick, **table}, out=str(out), name="run")
     return out / "run"
 
 
@@ -213,3 +214,36 @@ def test_all_of_the_data_are_encoded_in_their_order_each_as_of_its_class(cvae, t
     expected = codes(cvae, dataset.samples.float().numpy(), dataset.labels.numpy())
     close(np.load(tmp_path / "codes.npy"), expected)
     assert len(expected) == 1797
+
+
+def test_a_plot_has_what_is_rebuilt_of_points_and_the_data_behind_it(
+    tmp_path, tmp_path_factory, zoo_command, monkeypatch
+):
+    table = {"dataset": "ring", "generator": {"width": 8}, "parts": {"encoder": {"width": 8}}}
+    run, seen = trained(tmp_path_factory, "vae", **table), []
+    monkeypatch.setattr("zoo.pictures.save_picture", lambda *given, **options: seen.append((given, options)))
+    zoo_command("encode", run, "--grid", "rebuilt.png", "-n", 20)
+    (((path, points, dataset), options),) = seen
+    generator, encoder = network(run, "generator"), network(run, "encoder")
+    samples = loaded(run).dataset.sample(20, Draws(0)).float()
+    with torch.no_grad():
+        expected = generator(encoder(torch.zeros(20, 0), samples)[:, :2])
+    torch.testing.assert_close(points, expected)
+    assert (path.name, dataset.kind, options) == ("rebuilt.png", loaded(run).dataset.kind, {})
+
+
+def test_an_earlier_checkpoint_is_asked_where_its_step_is_named(tmp_path, tmp_path_factory, zoo_command):
+    settings = {"train.checkpoint_every": 1}
+    run = trained(
+        tmp_path_factory, "vae", generator={"name": "mlp", "width": 8, "latent_dim": 3}, steps=2, settings=settings
+    )
+    for step in (1, 2):
+        zoo_command("interpolate", run, "-n", 1, "--columns", 2, "--step", step, "--out", "way.npy")
+        zoo_command("encode", run, "-n", 4, "--step", step, "--out", "codes.npy")
+        then = zoo.load(run, device="cpu", step=step)
+        codes_then = encoded(then, then.dataset.samples[:4].float()).numpy()
+        close(np.load(tmp_path / "way.npy")[0], generated(then, Draws(0).randn(2, 3)).numpy())
+        close(np.load(tmp_path / "codes.npy"), codes_then)
+    assert abs(codes_then - codes(run, loaded(run).dataset.samples[:4].float())).max() < 1e-5
+    earlier = zoo.load(run, device="cpu", step=1)
+    assert abs(encoded(earlier, earlier.dataset.samples[:4].float()).numpy() - codes_then).max() > 1e-3

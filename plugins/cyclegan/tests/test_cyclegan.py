@@ -135,6 +135,37 @@ def test_the_cycle_is_seen_by_both_generators():
             index += 1
 
 
+class Noisy(Shift):
+    """With latent points of its own."""
+
+    latent_dim = 3
+
+    def __init__(self):
+        super().__init__(1.0, 0.0)
+        self.seen = []
+
+    def forward(self, z, condition=None):
+        self.seen.append(z)
+        return condition + z.mean(1, keepdim=True)
+
+
+def test_generators_with_latent_points_are_given_fresh_normal_ones_each_time():
+    made, n = parts(), 3000
+    made.networks.update(generator=Noisy(), backward=Noisy())
+    a, b = Draws(1).randn(2, n, D)
+    draws = Draws(0)
+    batch = Batch(critic=made["critic"], real=b, fake=b, z=None, real_condition=a, fake_condition=a, draws=draws)
+    phases(made)["generators"].loss(batch)
+    seen = made["generator"].seen + made["backward"].seen
+    # Back for the game, there and back again, and both identities; the game's own fakes are the trainer's.
+    assert len(seen) == 5
+    for index, z in enumerate(seen):
+        assert z.shape == (n, 3)
+        assert float(z.mean()) == pytest.approx(0, abs=5 * (3 * n) ** -0.5)
+        assert float(z.var()) == pytest.approx(1, abs=5 * (2 / (3 * n)) ** 0.5)
+        assert not any(torch.equal(z, other) for other in seen[:index])
+
+
 def test_two_inverse_generators_have_no_cycle_error():
     made, (a, b) = parts(), sets()
     made.networks["backward"].load_state_dict(Shift(0.5, -0.5).state_dict())
