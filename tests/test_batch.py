@@ -121,6 +121,24 @@ def test_segments_need_as_many_fakes_as_reals():
         batch.slopes("segment")
 
 
+def test_samples_are_scored_and_their_slopes_taken_under_their_own_conditions():
+    class Conditional(Linear):
+        conditional = True
+
+        def forward(self, samples, condition=None):
+            return super().forward(samples) * condition
+
+    one, other = torch.arange(1.0, 6), torch.arange(5.0, 0, -1)
+    batch = game(Conditional(12), real_condition=one, fake_condition=other)
+    weight = batch.critic.weight
+    torch.testing.assert_close(batch.real_scores, batch.real.flatten(1) @ weight * one)
+    torch.testing.assert_close(batch.fake_scores, batch.fake.flatten(1) @ weight * other)
+    torch.testing.assert_close(batch.slopes("real"), weight.norm() * one)
+    torch.testing.assert_close(batch.slopes("fake"), weight.norm() * other)
+    points = batch.fake + 1
+    torch.testing.assert_close(batch.scores(points), points.flatten(1) @ weight * one)
+
+
 def test_segments_between_differing_conditions_are_refused():
     class Conditional(Linear):
         conditional = True

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from zoo import Draws
+from zoo import ArrayDataset, Critic, Draws
 from zoo.api import compose_table
 from zoo.augment import FADED, InstanceNoise
 from zoo.errors import IncompatibleParts
@@ -74,6 +74,39 @@ def test_steps_that_are_traced_once_see_it_fade(monkeypatch):
     for name, network in eager.composition.networks.items():
         theirs = traced.composition.networks[name].state_dict()
         assert all(torch.equal(value, theirs[key]) for key, value in network.state_dict().items())
+
+
+class Shown(Critic):
+    """Keeps what it was shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(0.1))
+        self.shown = []
+
+    def forward(self, samples, condition=None):
+        self.shown.append(samples.detach())
+        return self.weight * samples.flatten(1).mean(1)
+
+
+def test_noise_lies_on_what_the_augmentation_made_of_images():
+    """On what was cut out as well, which is 0 but for it; and on all others, which are as they were."""
+    critic, size = Shown(), 40
+    given = {"critic": critic, "dataset": ArrayDataset(torch.full((size, 1, 8, 8), 0.9))}
+    table = {
+        "variant": "vanilla",
+        "generator": TINY["generator"],
+        "train": {"batch_size": size, "noise": 0.01, "steps": 10, "augment": ["cutout"]},
+    }
+    run = Trainer(compose_table(table, device="cpu", given=given))
+    critic.shown.clear()
+    run.iterate()
+    (seen,) = [each for each in critic.shown[:2] if each.mean() > 0.3]
+    cut = seen < 0.45
+    assert 0 < cut.flatten(1).sum(1).min() <= cut.flatten(1).sum(1).max() <= 16
+    for values, level in ((seen[cut], 0.0), (seen[~cut], 0.9)):
+        assert float(values.mean()) == pytest.approx(level, abs=0.002)
+        assert float(values.std()) == pytest.approx(0.01, rel=0.1)
 
 
 def test_without_a_critic_there_is_nothing_to_see_it():

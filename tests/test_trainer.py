@@ -1,11 +1,13 @@
 """The trainer: steps counted exactly, gradients where they belong, the same bits for the same seed."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
 from torch import nn
 
+import zoo
 from zoo import Distance, Generator, LipschitzConstraint
 from zoo.api import compose_table
 from zoo.errors import BadRecipe, Diverged
@@ -119,6 +121,93 @@ def test_a_lazy_penalty_is_due_every_kth_critic_step_times_k(small):
         trainer.iterate()
     assert decay.calls == 3
     assert trainer.flush()["given Decay"] == pytest.approx(0.25)
+
+
+class Silent(Mean):
+    """Moves nobody, and so leaves the critic to its penalty."""
+
+    def critic_loss(self, batch):
+        return 0 * batch.fake_scores.mean()
+
+
+def test_a_lazy_penalty_moves_the_critic_k_times_as_far_in_the_first_of_every_k_steps(small):
+    """By SGD on psi^2 times k: psi is multiplied by 1 - 2 k rate where it is due, and left alone elsewhere."""
+    rate, k = 0.01, 3
+    given = {**small, "distance": Silent(), "lipschitz_constraint": {"given Decay": Decay()}}
+    train = {"average": 0.0, "batch_size": 8, "optimizer": {"name": "SGD", "lr": rate}}
+    composition = compose_table({"train": train}, given=given, device="cpu")
+    composition.parts.every["given Decay"] = k
+    trainer, psi, factors = Trainer(composition), composition.networks["critic"].psi, []
+    for _ in range(7):
+        before = psi.item()
+        trainer.iterate()
+        factors.append(psi.item() / before)
+    assert factors == pytest.approx([1 - 2 * k * rate, 1, 1, 1 - 2 * k * rate, 1, 1, 1 - 2 * k * rate], rel=1e-5)
+
+
+class Estimating(Mean):
+    """Estimates the mean real sample of the game that it is asked about; keeps what it saw in the critic's."""
+
+    def __init__(self):
+        super().__init__()
+        self.real, self.asked = [], 0
+
+    def critic_loss(self, batch):
+        self.real.append(batch.real.mean())
+        return super().critic_loss(batch)
+
+    def estimate(self, batch):
+        self.asked += 1
+        return batch.real.mean()
+
+
+def test_the_estimate_is_taken_once_in_the_last_of_the_critics_steps(small):
+    trainer = make(small, {"critic_steps": 3}, distance=Estimating())
+    distance = trainer.composition.parts.distance
+    for asked in (False, True, False):
+        distance.asked = 0
+        distance.real.clear()
+        trainer.iterate(estimate=asked)
+        assert distance.asked == int(asked)
+        if asked:
+            last = distance.real[-1]
+        assert len(distance.real) == 3
+    assert trainer.estimate == last
+
+
+class Rare(zoo.Adversarial):
+    """The generator moves in every third iteration."""
+
+    def phases(self, parts):
+        critic, generator = super().phases(parts)
+        return [critic, dataclasses.replace(generator, every=3)]
+
+
+class Projecting(LipschitzConstraint):
+    """Puts psi at 1, and keeps where it was."""
+
+    def __init__(self):
+        super().__init__()
+        self.were = []
+
+    def project(self, critic):
+        self.were.append(critic.psi.item())
+        critic.psi.fill_(1.0)
+
+
+def test_phases_run_in_every_kth_iteration_from_the_first_and_projections_after_each_step_of_theirs(small):
+    projecting = Projecting()
+    trainer = make(small, {"critic_steps": 2}, procedure=Rare(), lipschitz_constraint={"given one": projecting})
+    distance, critic = trainer.composition.parts.distance, trainer.composition.networks["critic"]
+    moved = []
+    for _ in range(7):
+        distance.calls.update(critic=0, generator=0)
+        trainer.iterate()
+        moved.append(tuple(distance.calls.values()))
+        assert critic.psi.item() == 1.0
+    assert moved == [(2, 1), (2, 0), (2, 0)] * 2 + [(2, 1)]
+    assert len(projecting.were) == 14
+    assert all(value != 1.0 for value in projecting.were)
 
 
 def test_records_reach_the_log_and_after_step(small):

@@ -22,6 +22,7 @@ from zoo.folder import Folder
 from zoo.previews import beside, preview
 from zoo.processes import Group
 from zoo.recipe import Choice
+from zoo.run import CHUNK
 from zoo.testing.parts import small_translations
 from zoo.testing.training import require_training
 from zoo.trainer import Trainer
@@ -289,6 +290,33 @@ def test_zoo_translate_writes_a_picture_each_and_a_grid(run, tmp_path, zoo_comma
     scale = grid.shape[1] // (4 * 9 + 1)
     assert grid[2 * scale, 2 * scale] == 90
     assert abs(int(grid[2 * scale, 11 * scale]) - float(expected[1, 1])) < 1.1
+
+
+class Noisy(Translator):
+    """A matrix of the source, moved by a latent number."""
+
+    latent_dim = 1
+
+    def forward(self, z, condition=None):
+        return super().forward(None, condition) + z.view(-1, 1, 1, 1)
+
+
+def test_each_of_many_images_is_translated_with_a_latent_point_of_the_seeds(tmp_path):
+    """More than the networks are given at once, in their order; there and back each by its own network."""
+    with seeded(0, "noisy"):
+        given = {"procedure": Back(), "generator": Noisy(), "backward": Translator()}
+    data = small_translations((1, 8, 8), True)
+    options = {"steps": 1, "batch_size": 4, "average": 0.0, "device": "cpu", "out": str(tmp_path), "name": "run"}
+    made = zoo.train("vanilla", dataset=data, critic="none", distance="none", **options, **given)
+    images = torch.tanh(zoo.Draws(8).randn(CHUNK + 30, 1, 8, 8))
+    generator, backward = (made.composition.networks[name] for name in ("generator", "backward"))
+    with torch.no_grad():
+        there, back = Translator.forward(generator, None, images), backward(None, images)
+    for seed in (0, 5):
+        draws = zoo.Draws(seed)
+        moved = torch.cat([draws.randn(CHUNK, 1), draws.randn(30, 1)]).view(-1, 1, 1, 1)
+        torch.testing.assert_close(translated(made, images, seed=seed), there + moved)
+        torch.testing.assert_close(translated(made, images, backward=True, seed=seed), back)
 
 
 def test_zoo_translate_refuses_what_it_cannot_do(run, tmp_path, zoo_command):

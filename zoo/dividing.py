@@ -95,7 +95,7 @@ def _is_mean_of_own(composition: Composition, constraint: LipschitzConstraint) -
         parts = [_part(composition, group) for group in (Group(), *HALVES)]
         games = [list((part if phase is None else phase.played(part)).heads()) for part in parts]
         return all(
-            is_mean(constraint.penalty, whole, halves, tolerance=TOLERANCE)
+            is_mean(constraint.penalty, whole, halves, tolerance=TOLERANCE, least=NOTHING)
             for whole, *halves in zip(*games, strict=True)
         )
 

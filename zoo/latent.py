@@ -117,8 +117,8 @@ def between(starts: Tensor, ends: Tensor, columns: int, codes: int = 0) -> Tenso
     >>> between(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), 3)[0, 1]
     tensor([0.7071, 0.7071])
     """
-    share = torch.linspace(0, 1, columns)[None, :, None]
-    straight = torch.lerp(starts[:, None], ends[:, None], share)
+    share = torch.linspace(0, 1, columns, dtype=torch.double, device=starts.device)[None, :, None]
+    straight = torch.lerp(starts[:, None], ends[:, None], share.to(starts.dtype))
     one, other = starts[:, None, codes:].double(), ends[:, None, codes:].double()
     lengths = [each.norm(dim=2, keepdim=True) for each in (one, other)]
     cosine = (one * other).sum(2, keepdim=True) / (lengths[0] * lengths[1]).clamp(min=1e-30)

@@ -65,12 +65,22 @@ def is_mean(
     halves: list[Batch],
     parameters: Sequence[Tensor] = (),
     tolerance: float = 1e-5,
+    least: float = 1e-5,
 ) -> bool:
-    """Whether a loss of a batch, with its gradients by these parameters, is the mean of those of its halves."""
+    """Whether a loss of a batch, with its gradients by these parameters, is the mean of those of its halves.
+
+    Args:
+        loss: Of a game.
+        whole: The game on the batch.
+        halves: Those on its halves.
+        parameters: What gradients are taken by.
+        tolerance: How far it may be from the mean, as a share of it.
+        least: And how far at least, however small it is.
+    """
     one, *two = (_with_gradients(loss(game), parameters) for game in (whole, *halves))
     mean = torch.stack(two).mean(0)
     seen = one.isfinite() & mean.isfinite()
-    return torch.allclose(one[seen], mean[seen], rtol=tolerance, atol=tolerance)
+    return torch.allclose(one[seen], mean[seen], rtol=tolerance, atol=least)
 
 
 def _with_gradients(loss: Tensor | None, parameters: Sequence[Tensor]) -> Tensor:

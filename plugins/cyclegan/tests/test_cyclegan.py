@@ -11,6 +11,8 @@ from zoo_cyclegan import Cycle
 import zoo
 from zoo import About, Batch, Critic, Distance, Draws, Generator, IncompatibleParts, LipschitzConstraint, Parts
 from zoo.api import compose_table
+from zoo.processes import Group
+from zoo.sets import OverSet
 from zoo.testing.parts import small_translations
 from zoo.trainer import Trainer
 
@@ -107,6 +109,8 @@ def test_each_critic_plays_its_own_game_and_leaves_the_generators_alone():
     assert loss.item() == pytest.approx(float(0.3 * (there.sum(1).mean() - b.sum(1).mean())), rel=1e-5)
     batch = game(made, a, b)
     loss = found["backward_critic"].loss(found["backward_critic"].played(batch))["backward_critic_loss"]
+    loss.backward()
+    assert [p.grad for p in made["backward"].parameters()] == [None, None]
     assert loss.item() == pytest.approx(float(-0.7 * (back.sum(1).mean() - a.sum(1).mean())), rel=1e-5)
     assert found["critic"].trains == ("critic",)
     assert found["backward_critic"].trains == ("backward_critic",)
@@ -129,6 +133,37 @@ def test_the_cycle_is_seen_by_both_generators():
             assert gradients[index].item() == pytest.approx((values[0] - values[1]) / (2 * step), rel=2e-2)
             assert gradients[index].item() != 0
             index += 1
+
+
+class Noisy(Shift):
+    """With latent points of its own."""
+
+    latent_dim = 3
+
+    def __init__(self):
+        super().__init__(1.0, 0.0)
+        self.seen = []
+
+    def forward(self, z, condition=None):
+        self.seen.append(z)
+        return condition + z.mean(1, keepdim=True)
+
+
+def test_generators_with_latent_points_are_given_fresh_normal_ones_each_time():
+    made, n = parts(), 3000
+    made.networks.update(generator=Noisy(), backward=Noisy())
+    a, b = Draws(1).randn(2, n, D)
+    draws = Draws(0)
+    batch = Batch(critic=made["critic"], real=b, fake=b, z=None, real_condition=a, fake_condition=a, draws=draws)
+    phases(made)["generators"].loss(batch)
+    seen = made["generator"].seen + made["backward"].seen
+    # Back for the game, there and back again, and both identities; the game's own fakes are the trainer's.
+    assert len(seen) == 5
+    for index, z in enumerate(seen):
+        assert z.shape == (n, 3)
+        assert float(z.mean()) == pytest.approx(0, abs=5 * (3 * n) ** -0.5)
+        assert float(z.var()) == pytest.approx(1, abs=5 * (2 / (3 * n)) ** 0.5)
+        assert not any(torch.equal(z, other) for other in seen[:index])
 
 
 def test_two_inverse_generators_have_no_cycle_error():
@@ -196,8 +231,17 @@ def test_a_component_that_follows_one_game_is_refused():
         def after_step(self, means):
             pass
 
+    class Averaging(LipschitzConstraint):
+        def after_step(self, means):
+            pass
+
     with pytest.raises(IncompatibleParts, match="Following follows one game"):
         Cycle().phases(parts(distance=Following()))
+    with pytest.raises(IncompatibleParts, match="Following follows one game"):
+        Cycle().phases(parts(distance=OverSet(Following(), Group(0, 2))))
+    with pytest.raises(IncompatibleParts, match="Averaging follows one game"):
+        Cycle().phases(parts(constraints={"norm": Norm(), "averaging": Averaging()}))
+    assert Cycle().phases(parts(distance=OverSet(Mean(), Group(0, 2)), constraints={"norm": Norm()}))
 
 
 def test_data_without_sources_or_of_two_shapes_are_refused():

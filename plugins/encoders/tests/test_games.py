@@ -108,6 +108,133 @@ def test_the_adversarial_autoencoder_plays_for_codes_against_latent_points():
     assert (phase.trains, reached(parts, terms["encoder_loss"])) == (("encoder",), {"critic", "encoder"})
 
 
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [
+        # Makhzani et al., section 2: reconstruction first, then the critic, then the encoder that confuses it.
+        ("aae", {"autoencoder": ("generator", "encoder"), "critic": ("critic",), "encoder": ("encoder",)}),
+        ("bigan", {"critic": ("critic",), "generator": ("generator", "encoder")}),
+    ],
+)
+def test_phases_have_the_papers_order_and_the_critic_as_many_steps_as_are_asked_for(variant, expected):
+    small = {"generator": {"width": 8}, "critic": {"width": 8}, "parts": {"encoder": {"width": 8}}}
+    train = {"steps": 2, "batch_size": 8, "critic_steps": 3}
+    trainer, moved = Trainer(composed({"variant": variant, "dataset": "digits", **small, "train": train})), []
+    phases = trainer.composition.phases
+    assert [(phase.name, phase.trains) for phase in phases] == list(expected.items())
+    for phase in phases:
+        trainer.optimizers[phase.name].register_step_post_hook(lambda *_, name=phase.name: moved.append(name))
+    for _ in range(2):
+        trainer.iterate()
+    once = [name for name in expected for _ in range(3 if name == "critic" else 1)]
+    assert moved == 2 * once
+    trainer.release()
+
+
+class Noisy(Reader):
+    """An encoder with latent points of its own, which it adds."""
+
+    latent_dim = D
+
+    def forward(self, z, condition=None):
+        self.drawn = z
+        return super().forward(None, condition) + z
+
+
+@pytest.mark.parametrize(("procedure", "size"), [(AdversarialCodes(), D), (Bidirectional(), 4 + D)])
+def test_an_encoder_with_latent_points_is_noisy_in_games_and_not_when_it_is_asked_for_codes(procedure, size):
+    parts = made(size)
+    noisy = Noisy()
+    noisy.load_state_dict(parts["encoder"].state_dict())
+    parts = Parts(networks={**parts.networks, "encoder": noisy}, distance=parts.distance)
+    real = Draws(4).randn(N, *SHAPE)
+    assert torch.equal(procedure.encode(parts, real), Reader.forward(noisy, None, real))
+    assert not noisy.drawn.any()
+    for phase in procedure.phases(parts):
+        noisy.drawn = None
+        draws = Draws(6)
+        many = Batch(
+            critic=parts["critic"],
+            real=draws.randn(4000, *SHAPE),
+            fake=draws.randn(4000, *SHAPE),
+            z=draws.randn(4000, D),
+            draws=draws,
+        )
+        phase.loss(phase.played(many))
+        assert noisy.drawn.shape == (4000, D)
+        assert float(noisy.drawn.mean()) == pytest.approx(0, abs=0.04)
+        assert float(noisy.drawn.std()) == pytest.approx(1, abs=0.04)
+
+
+class Labelled(Maker):
+    """The linear one, with the class added to every value."""
+
+    conditional = True
+
+    def forward(self, z, condition=None):
+        return super().forward(z) + condition.view(-1, 1, 1, 1)
+
+
+def test_the_adversarial_autoencoder_rebuilds_each_sample_as_of_its_class():
+    parts = made(D)
+    maker = Labelled()
+    parts = Parts(networks={**parts.networks, "generator": maker}, distance=parts.distance)
+    draws, labels = Draws(3), torch.arange(N) % 4
+    real = draws.randn(N, *SHAPE)
+    (phase, *_) = AdversarialCodes().phases(parts)
+    batch = Batch(real=real, real_condition=labels, fake_condition=labels.flip(0), draws=draws)
+    error = phase.loss(batch)["reconstruction"].detach()
+    code = parts["encoder"](None, real)
+    rebuilt = Maker.forward(maker, code) + labels.view(-1, 1, 1, 1)
+    assert torch.allclose(error, (rebuilt - real).square().sum((1, 2, 3)).mean())
+
+
+CONDITIONAL = {
+    "generator": {"name": "mlp", "width": 16, "latent_dim": 4, "condition": "concat"},
+    "critic": {"name": "mlp", "width": 16},
+    "parts": {"encoder": {"name": "mlp-encoder", "width": 16}},
+}
+
+
+@pytest.mark.parametrize("procedure", [AdversarialCodes(), Bidirectional()])
+def test_encoder_and_critic_are_not_told_that_there_are_classes(procedure):
+    wants = procedure.wants(zoo.About((1, 8, 8), 10))
+    for name in ("encoder", "critic"):
+        assert {"classes": None, "paired": None}.items() <= wants[name].context.items()
+    assert wants["critic"].context["source"] is None
+    assert wants["encoder"].context["source"] == (1, 8, 8)
+    assert wants["generator"].context == {}
+
+
+@pytest.mark.parametrize("variant", ["aae", "bigan"])
+def test_a_critic_that_is_to_be_told_the_class_is_refused(variant):
+    table = {"variant": variant, "dataset": "digits", "critic": {"name": "mlp", "condition": "concat"}}
+    with pytest.raises(zoo.IncompatibleParts, match="set condition = 'none'"):
+        composed({**table, "train": {"steps": 1}})
+
+
+@pytest.mark.parametrize("variant", ["aae", "bigan"])
+def test_conditional_ones_are_trained_and_told_the_labels(variant):
+    table = {"variant": variant, "dataset": "digits", **CONDITIONAL, "train": {"steps": 3, "batch_size": 16}}
+    found = {}
+    for told in (True, False):
+        trainer = Trainer(composed(table))
+        generator, seen = trainer.composition.networks["generator"], []
+        generator.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[1]))
+        before = generator.layers[0].weight.detach().clone()
+        if not told:
+            generator.register_forward_pre_hook(lambda _, given: (given[0], 9 - given[1]))
+        for _ in range(3):
+            trainer.iterate()
+        found[told] = trainer.flush()
+        moved = (generator.layers[0].weight - before).detach().abs().amax(0)
+        assert all(np.isfinite(value) for value in found[told].values())
+        assert len(set(torch.cat(seen).tolist())) == 10
+        assert (moved > 0).all(), "the columns of the classes learn as those of the latent points do"
+        trainer.release()
+    assert found[True] != found[False]
+
+
 def test_bigan_plays_for_pairs_and_both_makers_fool_the_critic():
     parts = made(4 + D)
     found = losses(Bidirectional(), parts)
@@ -154,10 +281,8 @@ def test_reversed_scores_are_negative_and_features_are_kept():
     found = Reversed(Heads())(points)
     assert torch.equal(found.values[1], -2 * points[:, 1])
     assert torch.equal(found.features, points)
-    assert (
-        torch.equal(Reversed(Score(2).eval())(points).values, -Score.forward(Reversed(Score(2)).critic, points) * 0 - 0)
-        is False
-    )
+    one_head = Score(2)
+    assert torch.equal(Reversed(one_head)(points).values, -one_head(points))
 
 
 @pytest.mark.parametrize("variant", ["aae", "bigan"])

@@ -1,6 +1,5 @@
 """Variational autoencoders: the divergence, the bound against the exact likelihood, and what each setting does."""
 
-import copy
 import math
 
 import numpy as np
@@ -132,6 +131,74 @@ def test_the_bound_is_the_likelihood_at_the_exact_posterior(linear):
     assert bound(generator, encoder, real)[1] == pytest.approx(exact, abs=0.03)
 
 
+class Classed(Linear):
+    """x = W z + c[y]."""
+
+    conditional = True
+
+    def __init__(self):
+        super().__init__()
+        self.centres = nn.Parameter(3 * Draws(7).randn(4, SIZE).double())
+
+    def forward(self, z, condition=None):
+        return super().forward(z) + self.centres[condition]
+
+
+def test_a_conditional_bound_is_the_likelihood_given_the_class_at_the_exact_posterior(linear):
+    """p(x | y) = N(c[y], W W' + deviation^2); the posterior is that of x - c[y]."""
+    _, matrix, covariance = linear
+    generator = Classed()
+    variances, axes = torch.linalg.eigh(covariance)
+    generator.weight.data @= axes
+    told = axes.T @ matrix
+    encoder = LinearEncoder(torch.cat([told, -told @ generator.centres.detach().T], 1), variances.log())
+    labels = torch.arange(40_000) % 4
+    made = generator(DoubleDraws(1).randn(len(labels), D), labels).detach()
+    real = made + DEVIATION * DoubleDraws(2).randn(*made.shape)
+    exact = likelihood(generator.weight.detach().numpy(), (real - generator.centres[labels]).detach().numpy()).mean()
+    parts = Parts(networks={"generator": generator, "encoder": encoder}, classes=4)
+    (phase,) = Variational(deviation=DEVIATION).phases(parts)
+    batch = game(real, labels=labels)
+    terms = phase.loss(batch)
+    assert float(batch.records["elbo"][0]) == pytest.approx(float(exact), abs=0.04)
+    assert -float(sum(terms.values()).detach()) == pytest.approx(float(exact), abs=0.04)
+    codes = Variational(deviation=DEVIATION).encode(parts, real, labels)
+    torch.testing.assert_close(codes, (real - generator.centres[labels]) @ told.T)
+
+
+def test_codes_are_the_posteriors_means_and_nothing_is_drawn_for_them(linear):
+    """Not even the noise that a denoising encoder sees in training; E(z | x) of Bishop, eq. 12.42."""
+    generator, matrix, _ = linear
+    encoder, real = LinearEncoder(matrix, torch.full((D,), 0.7, dtype=torch.double)), DoubleDraws(1).randn(9, SIZE)
+    parts = Parts(networks={"generator": generator, "encoder": encoder})
+    before = torch.random.get_rng_state()
+    for noise in (0.0, 0.5):
+        codes = Variational(noise=noise).encode(parts, real)
+        torch.testing.assert_close(codes, real @ matrix.T, rtol=0, atol=0)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_points_are_drawn_of_the_posterior_by_the_games_draws(linear):
+    """z ~ N(mean, variance): seen by the generator, which is told nothing else."""
+    _, matrix, _ = linear
+    seen = []
+
+    class Watching(Linear):
+        def forward(self, z, condition=None):
+            seen.append(z.detach())
+            return super().forward(z)
+
+    log_variance = torch.tensor([-1.0, 2.0], dtype=torch.double)
+    parts = Parts(networks={"generator": Watching(), "encoder": LinearEncoder(matrix, log_variance)})
+    real = DoubleDraws(1).randn(1, SIZE).expand(40_000, SIZE)
+    for _ in range(2):
+        Variational().phases(parts)[0].loss(game(real))
+    mean, deviation = (real[0] @ matrix.T).numpy(), (log_variance / 2).exp().numpy()
+    for entry in range(D):
+        assert stats.kstest(seen[0][:, entry], stats.norm(mean[entry], deviation[entry]).cdf).pvalue > 1e-3
+    assert torch.equal(seen[0], seen[1])
+
+
 def test_the_weight_of_the_divergence_is_left_out_of_the_bound(linear):
     generator, matrix, _ = linear
     encoder, real = LinearEncoder(matrix, torch.zeros(D, dtype=torch.double)), DoubleDraws(1).randn(50, SIZE)
@@ -189,13 +256,19 @@ def test_codes_are_means_which_rebuild_samples_after_training(tmp_path):
     assert float((rebuilt - samples).square().mean()) < 0.5 * float((mean - samples).square().mean())
 
 
+@pytest.mark.parametrize("latent", [{"categories": 3}, {"continuous": 1}, {"components": 2}])
+@pytest.mark.parametrize("variant", ["vae", "cvae"])
+def test_latent_points_that_are_not_standard_normal_are_refused(variant, latent):
+    """The divergence is that from N(0, I), and would pull codes to where no sample is drawn from."""
+    table = {"variant": variant, "dataset": "digits", "generator": {"width": 8, **latent}, "train": {"steps": 1}}
+    with pytest.raises(IncompatibleParts, match="begin with codes or come from a mixture; leave these settings out"):
+        composed(table)
+    composed({**table, "generator": {"width": 8, **{name: int(name == "components") for name in latent}}})
+
+
 def test_what_cannot_be_is_refused():
     with pytest.raises(IncompatibleParts, match="pix2pix or cyclegan"):
         Variational().wants(About((1, 8, 8), None, (1, 8, 8), True))
-    coded = copy.copy(Linear())
-    coded.categories = 2
-    with pytest.raises(IncompatibleParts, match="begin with codes"):
-        Variational().phases(Parts(networks={"generator": coded, "encoder": nn.Identity()}))
     for part, message in (
         ({"distance": "wasserstein"}, "asks for none; leave it out: --distance none"),
         ({"lipschitz_constraint": ["r1"]}, "wants none; leave it out: --lipschitz-constraint none"),

@@ -209,6 +209,20 @@ def test_convolutions_rebuild_images_of_any_such_shape(shape, depth):
     assert sum(isinstance(layer, torch.nn.Conv2d) for layer in critic.encoder) == depth
 
 
+@pytest.mark.parametrize("layers", ["linear", "convolutional"])
+def test_images_are_rebuilt_through_tanh_and_vectors_are_not(layers):
+    critic, codes = Autoencoder((1, 8, 8), layers=layers, width=4), 100 * torch.randn(3, 32)
+    *before, last = critic.decoder
+    assert isinstance(last, torch.nn.Tanh)
+    whole = torch.nn.Sequential(*before)(codes)
+    assert whole.abs().max() > 1
+    torch.testing.assert_close(critic.decoder(codes), torch.tanh(whole))
+    # No activation stands behind the last layer, nor behind the code: ELU would hold both above -1.
+    vectors = Autoencoder((2,), width=4)
+    assert vectors.decoder(codes).min() < -1
+    assert vectors.encoder(100 * torch.randn(50, 2)).min() < -1
+
+
 @pytest.mark.parametrize("shape", [(2,), (1, 9, 8), (1, 12, 12)])
 def test_convolutions_of_other_samples_are_refused(shape):
     with pytest.raises(IncompatibleParts, match="critic.layers = 'linear'"):

@@ -7,7 +7,7 @@ import pytest
 import torch
 import zoo_networks
 from torch import nn
-from zoo_networks.conditions import ConditionalNorm
+from zoo_networks.conditions import ConditionalNorm, Projection
 from zoo_networks.layers import norm_layer
 
 from zoo import BadSetting, Batch, IncompatibleParts
@@ -111,6 +111,34 @@ def test_one_hot_labels_are_further_inputs_and_further_channels(name, shape):
     planes = seen[0][:, points.shape[1] :]
     assert torch.equal(planes, onehot.view(*onehot.shape, *[1] * (points.ndim - 2)).expand_as(planes))
     assert torch.equal(seen[1], torch.cat([z, onehot], dim=1))
+
+
+@pytest.mark.parametrize(("networks", "name", "shape"), [(n, *case) for n in (GENERATORS, CRITICS) for case in SHAPES])
+def test_a_class_is_embedded_in_as_many_numbers_as_are_asked_for(networks, name, shape):
+    (table,) = tables(built(networks, name, shape, "embed"))
+    assert table.shape == (CLASSES, 3)
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "instance"])
+def test_a_norm_that_is_told_the_class_has_no_other_scales_and_shifts(norm):
+    sizes = {name: tuple(p.shape) for name, p in norm_layer(norm, 6, CLASSES).named_parameters()}
+    assert sizes == {"scales.weight": (CLASSES, 6), "shifts.weight": (CLASSES, 6)}
+    sizes = {name: tuple(p.shape) for name, p in norm_layer(norm, 6, told=2).named_parameters()}
+    assert sizes == {"scales.weight": (6, 2), "shifts.weight": (6, 2)}
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_norms_of_vectors_that_are_told_the_class_have_no_other_scales_and_shifts(norm):
+    generator = built(GENERATORS, "mlp", (2,), "norm", norm=norm, depth=2)
+    told = [m for m in generator.modules() if isinstance(m, ConditionalNorm)]
+    assert [tuple(p.shape) for each in told for p in each.parameters()] == [(CLASSES, 6)] * 4
+
+
+def test_projections_begin_with_glorots_variance():
+    torch.manual_seed(0)
+    table = Projection(300, 500).embedding.weight.detach()
+    assert float(table.std()) == pytest.approx((2 / 800) ** 0.5, rel=0.02)
+    assert float(table.abs().max()) == pytest.approx((6 / 800) ** 0.5, rel=0.01)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -41,6 +41,37 @@ def test_the_convolutions_are_those_of_dcgan():
     assert float(encoder.layers[-2].weight.detach().std()) == pytest.approx(0.02, rel=0.2)
 
 
+def test_perceptrons_are_built_as_they_are_asked_for():
+    encoder = MLPEncoder((7,), (3, 16, 12), width=10, depth=2, activation="tanh", norm="layer").double()
+    linear = [layer for layer in encoder.modules() if isinstance(layer, nn.Linear)]
+    assert [(layer.in_features, layer.out_features) for layer in linear] == [(576, 10), (10, 10), (10, 7)]
+    values = IMAGES.double().flatten(1)
+    for layer in linear[:-1]:
+        values = values @ layer.weight.T
+        # A new LayerNorm scales by 1 and shifts by 0.
+        values = (values - values.mean(1, keepdim=True)) / (values.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+        values = values.tanh()
+    torch.testing.assert_close(encoder(NOTHING, IMAGES.double()), linear[-1](values))
+
+
+@pytest.mark.parametrize(
+    ("norm", "kind"),
+    [("none", ()), ("batch", nn.BatchNorm2d), ("layer", nn.GroupNorm), ("instance", nn.InstanceNorm2d)],
+)
+def test_convolutions_have_the_norm_and_the_first_weights_that_are_asked_for(norm, kind):
+    torch.manual_seed(0)
+    paper, torchs = (ConvEncoder((7,), (3, 16, 12), width=16, norm=norm, init=init) for init in ("paper", "torch"))
+    convolutions = [[m for m in each.modules() if isinstance(m, nn.Conv2d)] for each in (paper, torchs)]
+    for ours, theirs in zip(*convolutions, strict=True):
+        assert float(ours.weight.detach().std()) == pytest.approx(0.02, rel=0.1)
+        # torch draws uniform weights of the variance 1 / (3 fan_in).
+        expected = (3 * theirs.weight[0].numel()) ** -0.5
+        assert float(theirs.weight.detach().std()) == pytest.approx(expected, rel=0.1)
+    norms = [m for m in paper.modules() if isinstance(m, (nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d))]
+    assert len(norms) == (0 if norm == "none" else len(convolutions[0]) - 1)
+    assert all(isinstance(each, kind) for each in norms)
+
+
 @pytest.mark.parametrize(
     ("kind", "source", "message"),
     [

@@ -98,3 +98,8 @@ def test_the_penalty_of_a_maxout_critic_has_finite_derivatives_where_all_pieces_
     (slopes,) = torch.autograd.grad(critic(points).values.sum(), points, create_graph=True)
     slopes.square().sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in critic.parameters())
+
+
+def test_each_gaussian_begins_as_wide_as_is_asked_for():
+    generator = MLPGenerator((2,), width=4, latent_dim=3, components=5, component_width=0.7)
+    assert torch.equal(generator.mixture.widths.detach(), torch.full((5, 3), 0.7))

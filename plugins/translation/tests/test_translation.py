@@ -108,6 +108,12 @@ def test_scores_are_of_two_patches_a_side_or_more(sides):
     assert min(scores.shape[1:]) >= 2
 
 
+def test_a_patch_critics_channels_double_to_eight_times_as_many():
+    critic = PatchCritic((1, 256, 256), None, None, width=3, halvings=6)
+    channels = [layer.out_channels for layer in critic.layers if isinstance(layer, torch.nn.Conv2d)]
+    assert channels == [3, 6, 12, 24, 24, 24, 24, 1]
+
+
 def test_a_patch_critic_sees_the_source_of_pairs_unless_told_not_to():
     shape, source = (1, 8, 8), (3, 8, 8)
     samples, sources = torch.zeros(2, *shape), Draws(0).randn(2, *source)
