@@ -86,6 +86,12 @@ def test_what_may_be_the_recipes_mistake_is_told_with_the_plugins_line(said, old
     assert line in text
 
 
+def test_a_critic_without_a_layer_below_its_scores_is_no_plugins_mistake(zoo_command):
+    options = ("--distance", "cramer", "--critic", "mlp", "--set", "critic.depth=0")
+    said = zoo_command("train", "--dataset", "gaussian-1d", "--generator", "mlp", *options, *TRAIN, code=2).stderr
+    assert "the critic's features do not change with its parameters" in said
+
+
 @pytest.mark.parametrize(("old", "new", "message"), OFFERED.values(), ids=OFFERED)
 def test_a_file_that_offers_no_components_is_told_how_it_would(said, old, new, message):
     text = said(old, new, "train", "whole", *TRAIN)

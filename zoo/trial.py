@@ -16,7 +16,7 @@ from zoo.components import Density
 from zoo.compose import Composition
 from zoo.dividing import random_condition
 from zoo.draws import Draws
-from zoo.errors import BadData
+from zoo.errors import BadData, IncompatibleParts
 from zoo.faults import kind_of
 from zoo.losses import PhaseLoss, Real
 from zoo.mistakes import broken
@@ -113,10 +113,17 @@ class Trial:
                 raise broken(part, f"{text}; is something detached, or the wrong thing looked at?", method)
 
     def _refuse_apart(self) -> None:
-        """What is wrong with the generator is no mistake of a loss."""
+        """What is wrong with the networks is no mistake of a loss."""
         if "generator" in self.phase.trains and not any(each.requires_grad for each in tensors(self.samples.fake)):
             text = "its samples have no gradient by its parameters; is there a detach(), a no_grad() or a rounding?"
             raise broken(self.composition.networks["generator"], text, "forward")
+        judged = self.phase.estimates and "critic" in self.composition.networks
+        features = self.game.fake_features if judged else None
+        if isinstance(features, Tensor) and self._is_unmoved(features.sum()):
+            raise IncompatibleParts(
+                "the critic's features do not change with its parameters, and nothing else is looked at; give it a "
+                "hidden layer, or take a distance that looks at scores."
+            )
 
     def _is_unmoved(self, value: Any) -> bool:
         if not value.requires_grad:
