@@ -27,6 +27,7 @@ MISSING = {
     "no type": ("target: float", "target", "distance 'squares': setting 'target' of Squares has type Any"),
     "context": ("def __init__(self, shape):\n        super().__init__()\n        self.layer", "def __init__(self, shpe):\n        super().__init__()\n        self.layer", "critic 'judge': it wants 'shpe', which the core does not give to a critic. Did you mean shape?"),
     "no forward": ("def forward(self, z", "def forwad(self, z", "'maker': it defines no forward. Is its forwad meant to"),
+    "a word": ('"""Fakes are small."""', 'trained_with = "critic"', "objective 'small': it has trained_with = 'critic'; set trained_with, a tuple of phases"),
     "no latent": ("self.latent_dim = 4", "pass", "generator 'maker': it has no latent_dim; set self.latent_dim"),
     "latent": ("self.latent_dim = 4", "self.latent_dim = '4'", "generator 'maker': it has latent_dim = '4'; set"),
     "latent sig": ("def latent(self, n, draws)", "def latent(self, n)", "latent takes (n), but it is called with (n, draws)"),

@@ -41,6 +41,12 @@ ATTRIBUTES: Sequence[tuple[type, str, Callable[[Any], bool], str]] = (
     (Dataset, "shape", lambda value: _is_shape(value), "set self.shape, of one sample: (2,), or (1, 28, 28)"),
     (Generator, "latent_dim", lambda value: type(value) is int, "set self.latent_dim, the size of a latent point"),
     (Backbone, "stages", lambda value: isinstance(value, Sequence), "set stages, a list of zoo.Stage"),
+    (
+        Objective,
+        "trained_with",
+        lambda value: isinstance(value, (tuple, list)),
+        "set trained_with, a tuple of phases: ('critic',)",
+    ),
     (Metric, "figures", lambda value: isinstance(value, Mapping), "set figures, such as {'error': 'lower'}"),
 )
 """What a component sets, what is right, and how it is set."""
