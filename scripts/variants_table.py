@@ -23,7 +23,7 @@ RESULTS = Path(__file__).parent.parent / "docs" / "results"
 FIGURES = {
     "ring": {"mode-coverage modes": "modes of 8", "mode-coverage high-quality": "high quality"},
     "grid": {"mode-coverage modes": "modes of 25", "mode-coverage high-quality": "high quality"},
-    "digits": {"frechet:classifier": "Fréchet ↓", "prdc coverage": "coverage ↑"},
+    "digits": {"frechet:classifier": "`frechet:classifier` ↓", "prdc coverage": "coverage ↑"},
 }
 SHARED = ("zoo_networks", "zoo_timm_backbones", "zoo.adversarial")
 """Code that belongs to no method: networks, backbones, and the default procedure."""

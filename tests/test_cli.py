@@ -216,3 +216,18 @@ def test_search_knows_what_installed_variants_are_for(zoo_command):
     assert "pix2pix" in said.split("VARIANT")[1]
     assert "infogan" not in said
     assert "cgan" in zoo_command("search", "labels").stdout  # its summary says label
+    assert "sngan" in zoo_command("search", "spectral", "normalization").stdout  # which it spells with an s
+
+
+def test_search_shows_what_matches_most_if_nothing_matches_all(zoo_command):
+    found = zoo_command("search", "nosuch", "gradient", "penalty")
+    assert "No plugin matches all of these words; what matches most:" in found.stderr
+    assert "zoo-wgan-gp" in found.stdout
+    assert "zoo-networks" not in found.stdout
+    assert json.loads(zoo_command("search", "nosuch", "gradient", "--json").stdout) == []
+    nothing = zoo_command("search", "nosuch")
+    assert (nothing.stdout, "zoo list variant" in nothing.stderr) == ("", True)
+
+
+def test_a_variant_is_shown_before_components_of_its_name(zoo_command):
+    assert zoo_command("show", "r3gan").stdout.startswith("variant r3gan")

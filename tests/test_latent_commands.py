@@ -43,6 +43,8 @@ def runs(tmp_path_factory):
         ("interpolate codes --grid g.png --sweep ''", "there is no code '' to sweep"),
         ("interpolate vae --grid g.gif", r"--grid g\.gif: pictures are saved as \.png"),
         ("encode vae one.png --grid one.png", r"one\.png is one of the pictures that are read"),
+        ("encode told one.png --out c.npy --labels 1,2", "--labels has 2 classes for 1 pictures"),
+        ("sample told --out s.npy --labels 3,99,98,99", "labels must be from 0 to 9, not 98, 99"),
         ("encode vae --out c.npy -n 2000", "-n 2000 is more than the 1797 samples"),
         ("encode vae --grid c.npy --out c.npy", r"--grid c\.npy: pictures are saved as \.png"),
         ("sample vae --grid g.png --out g.png", r"--grid and --out are the same file"),
@@ -88,6 +90,14 @@ def test_machines_are_told_which_row_is_what(runs, tmp_path, zoo_command):
         zoo_command("sample", runs / "told", "-n", 3, "--labels", "7,8", "--out", "s.npy", "--json").stdout
     )
     assert told["labels"] == [7, 8, 7]
+    told = json.loads(zoo_command("sample", runs / "told", "-n", 6, "--out", "s.npy", "--json").stdout)
+    again = np.load(tmp_path / "s.npy")
+    run = zoo.load(runs / "told", device="cpu")
+    draws = Draws(0)
+    condition = draws.randint(10, 6)  # As the samples were made: classes, and then latent points.
+    assert told["labels"] == condition.tolist()
+    generator = run.composition.networks["generator"]
+    np.testing.assert_allclose(again, generator(generator.latent(6, draws), condition).detach().numpy(), rtol=1e-5)
     words = ("interpolate", runs / "told", "-n", 3, "--out", "s.npy", "--json")
     assert json.loads(zoo_command(*words, "--labels", "7,8").stdout)["labels"] == [7, 8, 7]
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import zoo
-from zoo.errors import BadRun, RunExists
+from zoo.errors import BadRecipe, BadRun, RunExists
 from zoo.folder import Folder
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -280,3 +280,9 @@ def test_a_plain_module_is_a_critic(tmp_path):
     critic = torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.Flatten(0))
     run = zoo.train("wgan-gp", dataset="ring", critic=critic, out=tmp_path, name="run", device="cpu", **QUICK)
     assert run.sample(3).shape == (3, 2)
+
+
+def test_a_tensor_is_no_data_set_and_a_run_is_shown_in_a_line(finished):
+    with pytest.raises(BadRecipe, match=r"dataset=zoo\.ArrayDataset\(samples"):
+        zoo.train("wgan", dataset=torch.zeros(9, 2), device="cpu")
+    assert repr(finished) == f"Run('{finished.folder.path}', step 12)"

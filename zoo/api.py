@@ -27,6 +27,7 @@ from zoo.plugins import Plugins, installed
 from zoo.processes import Group
 from zoo.profiling import refuse_short
 from zoo.recipe import Recipe, Table, named_table, normalized
+from zoo.remarks import remarks
 from zoo.resolve import GIVEN, Assignments, Components, split_given
 from zoo.run import Run, load, load_weights, rebuild
 from zoo.settings import context_of, resolve
@@ -199,7 +200,7 @@ def start(
         refuse_short(composition.training.train.steps)
     with mistakes_told():
         trainer = Trainer(composition)
-        for remark in composition.remarks:
+        for remark in remarks(composition):
             trainer.say(remark)
         created = composition.group.alike(lambda: Folder.create(path, composition.recipe))
         return Fit(trainer, created or Onlooker(path), on_log, progress, profile).run()

@@ -17,7 +17,7 @@ from zoo.errors import BadData, IncompatibleParts
 from zoo.faults import kind_of
 from zoo.mistakes import broken, place
 from zoo.samples import mean_over_patches, tensors, tracked
-from zoo.trial import distance_of, not_scalar, try_phases
+from zoo.trial import distance_of, not_scalar, try_phases, way
 
 
 def check(composition: Composition, allow_incompatible: bool = False) -> None:
@@ -157,7 +157,8 @@ def _check_scores(composition: Composition) -> None:
         if scores.ndim not in (1, 3) or len(scores) != n:
             raise IncompatibleParts(
                 f"the critic's scores of {n} samples have shape {tuple(scores.shape)}; it must be ({n},), "
-                f"or ({n}, height, width) for patches: (N, 1) minus (N,) would silently be (N, N)."
+                f"or ({n}, height, width) for patches: (N, 1) minus (N,) would silently be (N, N). End it with "
+                "squeeze(1), or torch.nn.Flatten(0)."
             )
 
 
@@ -177,7 +178,7 @@ def _check_use(composition: Composition) -> None:
     losses = [distance.critic_loss(head) for head in _critic_game(composition).heads()]
     for loss in losses:
         if wrong := not_scalar(loss):
-            raise broken(distance_of(composition), f"critic_loss returns {wrong}.", "critic_loss")
+            raise broken(distance_of(composition), f"critic_loss returns {wrong}: {way(loss)}.", "critic_loss")
     if not any(loss.requires_grad for loss in losses):
         raise IncompatibleParts(
             f"{type(distance).__name__} does not look at the critic's scores, so a critic has nothing to learn; "

@@ -53,6 +53,10 @@ def is_conditional(network: nn.Module) -> bool:
     return bool(getattr(network, "conditional", False))
 
 
+PROPORTIONAL = "W1"
+"""What a distance estimates that is in proportion to the critic's slope."""
+
+
 class Distance(nn.Module, ABC):
     """What the critic maximises and the generator minimises, as losses that both minimise.
 

@@ -58,12 +58,6 @@ class Composition:
         """What batches are drawn from: the data set, or what the procedure makes of it when it is first needed."""
         return drawn_of(self.procedure, self.parts, self.dataset)
 
-    @property
-    def remarks(self) -> list[str]:
-        """What a user should know of the networks before they are trained."""
-        found = [str(getattr(network, "remark", "")) for network in self.networks.values()]
-        return [remark for remark in found if remark]
-
     def batch(self, **fields: Any) -> Batch:
         """A game of this composition's critic, with its distance's witness. See `Batch` for the fields."""
         distance = self.parts.distance
@@ -276,9 +270,14 @@ def _refuse_missing(components: Components, recipe: Recipe, wants: Mapping[str, 
 
 
 def _refuse_unwanted(components: Components, recipe: Recipe, wants: Mapping[str, Want]) -> None:
-    for name in (*recipe.parts, *({"generator", "critic"} & set(recipe.axes))):
-        if name not in wants:
-            raise BadRecipe(f"the procedure wants no part '{name}'; it wants {', '.join(wants)}.")
+    given = (*recipe.parts, *sorted({"generator", "critic"} & set(recipe.axes)))
+    unwanted = [name for name in given if name not in wants]
+    if unwanted:
+        ways = [f"--{name} none" if name in AXES else f"without [parts.{name}]" for name in unwanted]
+        raise BadRecipe(
+            f"the procedure wants {', '.join(wants)}, and no {' and no '.join(unwanted)}; leave out what it does not "
+            f"want: {' '.join(ways)}."
+        )
     chosen = {n: _chosen(n, want, recipe) for n, want in wants.items() if n not in components.given}
     named = {n: choice.name for n, choice in chosen.items() if choice}
     factories = [components.plugins.component(wants[n].hook, name) for n, name in named.items()]
@@ -289,7 +288,7 @@ def _refuse_unwanted(components: Components, recipe: Recipe, wants: Mapping[str,
 
 def _refuse_unused(recipe: Recipe, procedure: Procedure, wants: Mapping[str, Want]) -> None:
     """What a procedure looks at in no phase would be named for nothing."""
-    name = type(procedure).__name__
+    name = recipe.axes["procedure"].name if "procedure" in recipe.axes else type(procedure).__name__
     if "distance" in recipe.axes and not procedure.distance:
         raise BadRecipe(f"the recipe has a distance, and {name} asks for none; leave it out: --distance none.")
     if recipe.constraints and not any(want.hook == "critic" for want in wants.values()):

@@ -219,6 +219,8 @@ def named_table(variant: str | Path, allow_download: bool = False) -> Table:
     Raises:
         BadRecipe: The file cannot be read, is no recipe, or would let something be downloaded.
     """
+    if Path(variant).suffix == ".py":
+        raise BadRecipe(f"{variant} is a plugin and no variant; say --plugin {variant} and a name that it offers.")
     if Path(variant).suffix == ".toml":
         table = read_table(Path(variant))
         if table.get("dataset", {}).get(DOWNLOAD):

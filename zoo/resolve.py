@@ -232,6 +232,8 @@ def split_given(parts: Mapping[str, Any]) -> tuple[Table, dict[str, Any]]:
             table[key] = [v for v in values if not isinstance(v, (LipschitzConstraint, Objective))]
         elif isinstance(value, (nn.Module, Dataset, Procedure)):
             given[key] = value
+        elif key == "dataset" and hasattr(value, "shape"):
+            raise BadRecipe("samples of your own are given as a data set: dataset=zoo.ArrayDataset(samples, labels).")
         elif key in KEYS:
             table[key] = value
         else:

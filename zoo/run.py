@@ -28,7 +28,7 @@ CHUNK = 256
 """Samples are generated so many at a time."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """A finished or unfinished run, ready to be sampled.
 
@@ -47,6 +47,9 @@ class Run:
     averaged: bool
     components: Components
     seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder.path)!r}, step {self.step})"
 
     def sample(self, n: int = 64, seed: int = 0, labels: Sequence[int] | None = None) -> Tensor:
         """Draws `n` samples `(n, *shape)` on the CPU, in the range of the data: images in [-1, 1].
@@ -125,10 +128,11 @@ class Run:
             raise IncompatibleParts("the generator is conditional, but the data set has no labels.")
         if labels is None:
             return draws.randint(classes, n)
-        wrong = [label for label in labels if not 0 <= label < classes]
-        if wrong or not labels:
-            raise UsageError(f"labels must be from 0 to {classes - 1}, not {wrong or 'empty'}.")
-        return torch.tensor(list(labels), device=draws.device).repeat(-(-n // len(labels)))[:n]
+        numbers = [int(label) for label in labels]
+        wrong = sorted({number for number in numbers if not 0 <= number < classes})
+        if wrong or not numbers:
+            raise UsageError(f"labels must be from 0 to {classes - 1}, not {', '.join(map(str, wrong)) or 'empty'}.")
+        return torch.tensor(numbers, device=draws.device).repeat(-(-n // len(numbers)))[:n]
 
     def _sources(self, n: int, draws: Draws) -> Tensor:
         """Sources of the data set, each once before one comes again."""

@@ -76,7 +76,7 @@ class Trial:
                 part, method = self._maker(name, not_scalar)
                 own = part is self.composition.procedure
                 what = f"the loss of the {self.phase.name} phase" if own else method
-                raise broken(part, f"{what} returns {wrong}: {_way(value)}.", method)
+                raise broken(part, f"{what} returns {wrong}: {way(value)}.", method)
         return terms
 
     def refuse_records(self) -> None:
@@ -180,7 +180,8 @@ def _real(composition: Composition, n: int, draws: Draws) -> Real:
     return samples, condition
 
 
-def _way(value: Any) -> str:
+def way(value: Any) -> str:
+    """What makes a scalar to minimise of a value."""
     if value is None:
         return "return the loss"
     many = isinstance(value, Tensor) and value.is_floating_point()

@@ -120,18 +120,23 @@ class CatalogueEntry:
         return next((release for release in self.releases if Version(release.version) == wanted), None)
 
     def matches(self, text: str, more: str = "") -> bool:
-        """Whether every word of `text`, or its singular, occurs in its name, summary, what it provides or `more`."""
+        """Whether every word of `text` occurs in its name, summary, what it provides or `more`. See `words_in`."""
+        return words_in(text, self.told(more)) == len(text.split())
+
+    def told(self, more: str = "") -> str:
+        """What is searched: its name, its summary, what it provides, and what else is known of it."""
         names = " ".join(f"{hook} {' '.join(given)}" for hook, given in self.provides.items())
-        return speaks_of(text, f"{self.name} {self.summary} {names} {more}")
+        return f"{self.name} {self.summary} {names} {more}"
 
 
-def speaks_of(words: str, text: str) -> bool:
-    """Whether every one of the words, or its singular, occurs in a text.
+def words_in(words: str, text: str) -> int:
+    """How many of the words, or their singulars, occur in a text, however -ize and -ise are spelt.
 
-    >>> speaks_of("faces labels", "a face and its label"), speaks_of("face pairs", "a face")
-    (True, False)
+    >>> words_in("faces labels", "a face and its label"), words_in("normalized pairs", "normalised by its norm")
+    (2, 1)
     """
-    return all(word.removesuffix("s") in text.lower() for word in words.lower().split())
+    one = text.lower().replace("iz", "is")
+    return sum(word.replace("iz", "is").removesuffix("s") in one for word in words.lower().split())
 
 
 @dataclass(frozen=True)

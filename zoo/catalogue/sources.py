@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.catalogue.entries import Catalogue, CatalogueEntry
+from zoo.catalogue.entries import Catalogue, CatalogueEntry, words_in
 from zoo.catalogue.files import described, tables_of, text_of
 from zoo.catalogue.schema import mistakes
 from zoo.catalogue.text import cleaned
@@ -34,6 +34,12 @@ class Catalogues:
     def search(self, text: str = "", more: Mapping[str, str] | None = None) -> list[CatalogueEntry]:
         """The entries that match all words of `text`, with what else is known of plugins by their names."""
         return [entry for entry in self.entries if entry.matches(text, (more or {}).get(entry.name, ""))]
+
+    def nearest(self, text: str, more: Mapping[str, str] | None = None) -> list[CatalogueEntry]:
+        """The entries that match most words of `text`, if they match any; for when none matches all."""
+        counts = [words_in(text, entry.told((more or {}).get(entry.name, ""))) for entry in self.entries]
+        most = max(counts, default=0)
+        return [entry for entry, count in zip(self.entries, counts, strict=True) if count == most > 0]
 
     def named(self, name: str) -> list[CatalogueEntry]:
         """The entries of a name, or of `catalogue/name`."""

@@ -30,23 +30,35 @@ def search(text: tuple[str, ...], catalogue: tuple[str, ...], json_: bool) -> No
       zoo search backbone --catalogue company.toml
     """
     from zoo.catalogue import read_catalogues
-    from zoo.catalogue.entries import speaks_of
 
     index, words = Index.scan(), " ".join(text)
     told = _variants(index)
-    found = read_catalogues(catalogue).search(words, {dist: " ".join(texts.values()) for dist, texts in told.items()})
+    more = {dist: " ".join(f"{name} {what}" for name, what in each.items()) for dist, each in told.items()}
+    catalogues = read_catalogues(catalogue)
+    found = catalogues.search(words, more)
+    if not (found or json_) and (found := catalogues.nearest(words, more)):
+        click.echo("No plugin matches all of these words; what matches most:", err=True)
     here = {entry.dist: entry.version for entry in [*index.entries, *index.disabled]}
     if json_:
         print_json([{**_table(entry), "installed": here.get(entry.name)} for entry in found])
     elif not found:
-        click.echo("No plugin of the catalogue matches.", err=True)
+        click.echo("No plugin of the catalogue matches. 'zoo list variant' says what variants are for.", err=True)
     else:
         rows = [(e.name, here.get(e.name, "-"), _newest(e), e.catalogue, _summary(e)) for e in found]
         print_table(("PLUGIN", "INSTALLED", "NEWEST", "CATALOGUE", "WHAT IT IS"), rows)
-        variants = [pair for entry in found for pair in told.get(entry.name, {}).items()]
-        if text and (meant := [(name, what) for name, what in variants if speaks_of(words, f"{name} {what}")]):
-            click.echo()
-            print_table(("VARIANT", "WHAT IT IS"), meant)
+        _print_variants(words, {entry.name: entry.summary for entry in found}, told)
+
+
+def _print_variants(words: str, summaries: dict[str, str], told: dict[str, dict[str, str]]) -> None:
+    """Those variants of the plugins that were found that have most of the words, in what they or their plugins are."""
+    from zoo.catalogue.entries import words_in
+
+    known = [(dist, name, what) for dist in summaries for name, what in told.get(dist, {}).items()]
+    counts = [words_in(words, f"{name} {what} {summaries[dist]}") for dist, name, what in known]
+    meant = [(name, what) for (_, name, what), count in zip(known, counts, strict=True) if count == max(counts) > 0]
+    if meant:
+        click.echo()
+        print_table(("VARIANT", "WHAT IT IS"), meant)
 
 
 def _variants(index: Index) -> dict[str, dict[str, str]]:

@@ -83,7 +83,8 @@ def _found(plugin: str, place: Path) -> tuple[str, list[str]]:
     index = Index.scan()
     known = {entry.dist for entry in index.entries}
     if normalized(plugin) not in known | {problem.dist for problem in index.problems}:
-        raise UnknownName("installed plugin", plugin, known, "A folder or a wheel is given by its path.")
+        hint = "A folder or a wheel is given by its path; for a single file make a folder: zoo new NAME --hook HOOK."
+        raise UnknownName("installed plugin", plugin, known, hint)
     return normalized(plugin), []
 
 

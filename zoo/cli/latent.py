@@ -156,14 +156,19 @@ def _given(run: Run, images: Sequence[Path], labels: str | None, count: int | No
 
     if not images:
         if labels is not None:
-            raise UsageError("--labels are of IMAGES; the data have their own.")
+            raise UsageError("--labels are for IMAGES; data that have labels are encoded with their own. Leave it out.")
         drawn(run, 1)  # Says what a run without latent points is, before its data are read.
         samples, own = real_samples(run.dataset, count)
         conditional = is_conditional(run.composition.networks["generator"])
         return samples, own if conditional else None
     if count is not None:
         raise UsageError("-n is for the data, and IMAGES are all encoded; leave it out.")
-    return read_images(image_files(images), run.composition.dataset.shape), labels_of(labels)
+    samples, told = read_images(image_files(images), run.composition.dataset.shape), labels_of(labels)
+    if told is not None and len(told) > len(samples):
+        raise UsageError(
+            f"--labels has {len(told)} classes for {len(samples)} pictures; name as many, or a few in turn."
+        )
+    return samples, told and (told * len(samples))[: len(samples)]
 
 
 def _rows(run: Run, images: Sequence[Path], options: dict[str, Any]) -> Tensor:

@@ -70,7 +70,7 @@ def sample(run: Path, files: tuple[Path, ...], json_: bool, **options: Any) -> N
                 "averaged": loaded.averaged,
                 "n": len(samples),
                 "shape": list(samples.shape),
-                "labels": shown,
+                "labels": _drawn_labels(loaded, len(samples), options["seed"]) if shown is None else shown,
                 "files": saved,
             }
         )
@@ -93,6 +93,18 @@ def _of_all_classes(run: Any, n: int) -> list[int] | None:
     if generator is None or classes is None or not is_conditional(generator):
         return None
     return classes_shown(classes, max(n, 1))
+
+
+def _drawn_labels(run: Any, n: int, seed: int) -> list[int] | None:
+    """The classes that `Run.sample` draws first, if it is told none and its generator is given any."""
+    from zoo.components import is_conditional
+    from zoo.draws import Draws
+
+    described, generator = run.composition.dataset, run.composition.networks["generator"]
+    if described.classes is None or described.source is not None or not is_conditional(generator):
+        return None
+    labels: list[int] = run.condition(n, Draws(seed, run.composition.device), None).tolist()
+    return labels
 
 
 def labels_of(text: str | None) -> list[int] | None:

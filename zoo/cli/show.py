@@ -43,6 +43,7 @@ def show(name: str, hook: str | None, files: tuple[Path, ...], json_: bool) -> N
         plugins.index.refuse_disabled(name, hook)
         plugins.index.refuse_other_api(name, hook)
         raise _unknown(plugins, name, hook)
+    entries.sort(key=lambda entry: entry.hook != "variant")
     described = [_describe(entry, plugins.load(entry)) for entry in entries]
     if json_:
         print_json(described)

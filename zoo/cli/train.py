@@ -232,7 +232,8 @@ def _print_outcome(outcome: Any, path: Path, profile: bool) -> None:
         ("time", f"{outcome.seconds:.0f} s ({outcome.rate:.1f} iterations/s)"),
     ]
     if outcome.estimate is not None:
-        rows.append(("distance", f"{outcome.estimate:.4g} ({outcome.estimates}, as estimated in training)"))
+        below = "; below 0: the critic cannot tell" if outcome.estimate < 0 else ""
+        rows.append(("distance", f"{outcome.estimate:.4g} ({outcome.estimates}, as estimated in training{below})"))
     if outcome.rollbacks:
         last = outcome.rollbacks[-1]
         rates = f"learning rates times {last['rate_factor']:g} since step {last['to']}"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zoo.batch import Batch
 from zoo.checks import check
-from zoo.components import ArrayDataset, Distance, Generator, is_conditional
+from zoo.components import PROPORTIONAL, ArrayDataset, Distance, Generator, is_conditional
 from zoo.compose import Composition, compose
 from zoo.draws import Draws
 from zoo.errors import BrokenPlugin, IncompatibleParts, UsageError, ZooError
@@ -27,8 +27,6 @@ from zoo.training import Training
 STEPS, BATCH, WIDTH = 1000, 256, 64
 RATES = {"vector": 5e-3, "image": 1e-3}
 """The first learning rate, by the kind of data."""
-PROPORTIONAL = "W1"
-"""The quantity that is in the unit of the data, and defined by critics of slope 1."""
 OWN = ("dataset", "generator", "procedure")
 """Axes that a neural distance fills itself."""
 

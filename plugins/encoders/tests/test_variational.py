@@ -272,7 +272,7 @@ def test_what_cannot_be_is_refused():
     for part, message in (
         ({"distance": "wasserstein"}, "asks for none; leave it out: --distance none"),
         ({"lipschitz_constraint": ["r1"]}, "wants none; leave it out: --lipschitz-constraint none"),
-        ({"critic": "mlp"}, "wants no part 'critic'"),
+        ({"critic": "mlp"}, "and no critic; leave out what it does not want: --critic none"),
         ({"objective": ["feature-matching"]}, "has no place for one"),
     ):
         with pytest.raises(BadRecipe, match=message):

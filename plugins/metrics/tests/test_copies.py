@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 from zoo_metrics import copies
 from zoo_metrics.copies import Memorisation, nearest
 
-from zoo import BadData, Density, Draws, Evidence, IncompatibleParts, Sample
+from zoo import BadData, Density, Draws, Evidence, IncompatibleParts, Sample, Translations
 
 
 def gaussian(n, seed=0, dimensions=5):
@@ -100,3 +100,15 @@ def test_a_density_has_nothing_to_copy():
     evidence = Evidence((1,), None, 5, pytest.fail, pytest.fail, Line())
     with pytest.raises(IncompatibleParts, match="training samples"):
         Memorisation().refuse(evidence)
+
+
+def test_what_is_to_be_made_of_its_pair_is_no_copy():
+    images = gaussian(6)
+    for paired in (True, False):
+        data = Translations(images, images, paired=paired)
+        evidence = Evidence((5,), None, 5, pytest.fail, pytest.fail, data)
+        if paired:
+            with pytest.raises(IncompatibleParts, match="the real half is what is to be made"):
+                Memorisation().refuse(evidence)
+        else:
+            Memorisation().refuse(evidence)

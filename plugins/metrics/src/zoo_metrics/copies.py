@@ -44,6 +44,8 @@ class Memorisation(Metric):
         """Of a density every sample is new: there is nothing to copy."""
         if isinstance(evidence.dataset, Density):
             raise IncompatibleParts("a density has no training samples that could be copied.")
+        if evidence.dataset is not None and evidence.dataset.source is not None and evidence.dataset.paired:
+            raise IncompatibleParts("of images in pairs the real half is what is to be made of the other, and no copy.")
 
     def telling(self, dataset: Dataset) -> Mapping[str, float]:
         """A copy is a failure that distances to the data do not see."""
