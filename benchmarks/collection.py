@@ -19,8 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
 from torch import Tensor
+from torchvision.utils import make_grid
 
 import zoo
 from zoo.comparing.place import Place
@@ -175,9 +175,8 @@ def _draw(axes: Any, samples: Tensor) -> None:
         axes.scatter(*samples.numpy().T, s=1, linewidths=0)
         axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
         return
-    grey = samples[: SIDE**2].mean(1)
-    rows = [torch.cat(list(grey[SIDE * row : SIDE * (row + 1)]), dim=1) for row in range(SIDE)]
-    axes.imshow(torch.cat(rows), cmap="gray", vmin=-1, vmax=1)
+    grid = make_grid(samples[: SIDE**2].mean(1, keepdim=True), nrow=SIDE, padding=1, pad_value=0.0)
+    axes.imshow(grid[0], cmap="gray", vmin=-1, vmax=1)
 
 
 def main() -> None:
