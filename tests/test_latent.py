@@ -91,7 +91,7 @@ def test_samples_have_the_points_that_the_procedure_finds(made):
     samples = data().samples
     assert torch.equal(encoded(run, samples), samples.flatten(1)[:, :D])
     points = drawn(run, 300, seed=3)
-    torch.testing.assert_close(encoded(run, generated(run, points)), points, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(encoded(run, generated(run, points)), points, rtol=5e-3, atol=1e-3)
     assert not torch.equal(points, drawn(run, 300, seed=4))
 
 
@@ -279,7 +279,7 @@ def test_pictures_for_a_conditional_run_come_with_classes(tmp_path, zoo_command)
         (("encode",), "--out FILE.npy or --grid FILE.png"),
         (("encode", "--out", "codes.csv"), "arrays are saved as .npy"),
         (("encode", "--out", "c.npy", "-n", "0"), "-n must be at least 1"),
-        (("encode", "--out", "c.npy", "--labels", "1"), "--labels are of IMAGES"),
+        (("encode", "--out", "c.npy", "--labels", "1"), "--labels are for IMAGES"),
         (("encode", "--out", "c.npy", "nowhere.png"), "nowhere.png"),
         (("interpolate",), "--grid FILE.png or --out FILE.npy"),
         (("interpolate", "--grid", "g.png", "--columns", "1"), "--columns must be at least 2"),

@@ -114,8 +114,8 @@ def cases():
 def method(name, dataset):
     """A variant without dropout, which draws other numbers in each process."""
     table = {"variant": name, "dataset": dataset, "train": {"batch_size": 8, "average": 0.9}}
-    if name in ("acgan", "pix2pix"):
-        table |= {"critic" if name == "acgan" else "generator": {"dropout": 0.0}}
+    if name in ("acgan", "cgan", "pix2pix"):
+        table |= {"generator" if name == "pix2pix" else "critic": {"dropout": 0.0}}
     # Losses of codes are sums over a sample, and steep.
     return train(table, optimizer={"name": "SGD", "lr": 1e-6})
 

@@ -67,7 +67,7 @@ class Distance(nn.Module, ABC):
     """What `estimate` estimates, such as `"W1"` or `"JS"`, a remark behind a comma; empty when there is no estimate.
     `"W1"` is in the unit of the data and in proportion to the critic's slope, by which a neural distance divides it."""
 
-    middle: float = 0.0
+    neutral_score: float = 0.0
     """The score that is no more real than fake: games in which real and fake change places reflect scores in it."""
 
     @abstractmethod

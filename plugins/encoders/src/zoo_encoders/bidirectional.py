@@ -19,7 +19,7 @@ class Bidirectional(Procedure):
 
     Where it cannot, the encoder E inverts the generator G (their theorem 2). Both learn in one step: G to make its
     pairs look real, E to make the others look fake, which is the same game with scores and roles reversed (section
-    3.4's swapped labels): reflected in the `middle` of the distance, 0 for most.
+    3.4's swapped labels): reflected in the `neutral_score` of the distance, 0 for most.
 
     Args:
         pairs: How the critic sees a pair: flat, one vector after the other, or images with the latent point's entries
@@ -44,7 +44,7 @@ class Bidirectional(Procedure):
 
     def phases(self, parts: Parts) -> list[Phase]:
         """`critic_steps` steps of the critic, one of generator and encoder."""
-        middle = 0.0 if parts.distance is None else parts.distance.middle
+        middle = 0.0 if parts.distance is None else parts.distance.neutral_score
         reversed_critic = Reversed(parts["critic"], middle)
 
         def loss(game: Batch) -> Mapping[str, Tensor]:

@@ -44,7 +44,7 @@ class LeastSquares(Distance):
         if not a < min(b, c):
             raise BadSetting(f"distance.a must be below b and c, so that high is real: not a={a:g}, b={b:g}, c={c:g}.")
         self.a, self.b, self.c = a, b, c
-        self.middle = (a + b) / 2
+        self.neutral_score = (a + b) / 2
 
     def critic_loss(self, batch: Batch) -> Tensor:
         """E (D(x) - b)^2 / 2 + E (D(y) - a)^2 / 2; (b - a)^2 / 4 where the critic cannot tell."""
