@@ -234,6 +234,15 @@ def test_a_plot_has_what_is_rebuilt_of_points_and_the_data_behind_it(
     assert (path.name, dataset.kind, options) == ("rebuilt.png", loaded(run).dataset.kind, {"columns": 2})
 
 
+def test_on_the_line_the_histogram_is_of_what_is_rebuilt_alone(tmp_path_factory, zoo_command, monkeypatch):
+    table = {"dataset": "gaussian-1d", "generator": {"width": 8}, "parts": {"encoder": {"width": 8}}}
+    run, seen = trained(tmp_path_factory, "vae", **table), []
+    monkeypatch.setattr("zoo.pictures.save_picture", lambda *given, **options: seen.append((given, options)))
+    zoo_command("encode", run, "--grid", "rebuilt.png", "-n", 20)
+    (((_, points, _), options),) = seen
+    assert (points.shape, options) == ((20, 1), {})
+
+
 def test_an_earlier_checkpoint_is_asked_where_its_step_is_named(tmp_path, tmp_path_factory, zoo_command):
     settings = {"train.checkpoint_every": 1}
     run = trained(

@@ -206,12 +206,18 @@ def _row_labels(run: Run, options: dict[str, Any], rows: int, columns: int) -> l
 
 
 def _save_rebuilt(path: Path, run: Run, samples: Tensor, points: Tensor, labels: list[int] | None) -> None:
-    """In pairs, a sample and what is rebuilt of it: images side by side, points in the plane with a line between."""
+    """In pairs, a sample and what is rebuilt of it: images side by side, points in the plane with a line between.
+
+    On the line what is rebuilt is a histogram, over that of the data.
+    """
     from zoo.latent import generated
     from zoo.pictures import save_picture
     from zoo.previews import beside
 
     rebuilt = generated(run, points, labels)
+    if math.prod(run.composition.dataset.shape) == 1:
+        save_picture(path, rebuilt, backdrop(run))
+        return
     pairs = beside(samples.cpu().float(), rebuilt)
     columns = 2 * math.ceil(math.sqrt(len(pairs)) / 2) if run.composition.dataset.kind == "image" else 2
     save_picture(path, pairs, backdrop(run), columns=columns)
